@@ -1,0 +1,1 @@
+//! `cargo xtask demo`: a three-host swarm on this machine, driven by the docker command.
