@@ -26,6 +26,9 @@ pub struct Service {
     pub update_status: Option<UpdateStatus>,
     /// The job's iteration, for jobs.
     pub job_iteration: Option<Version>,
+    /// When the job was last started, for jobs; never otherwise.
+    #[serde(default)]
+    pub job_last_execution: Timestamp,
 }
 
 /// What is allocated for a service.
