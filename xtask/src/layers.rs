@@ -87,7 +87,11 @@ fn violations(packages: &[Package]) -> Vec<String> {
             let name = dependency.name.as_str();
             if let Some(to) = packages.iter().find(|p| p.name == name) {
                 if !allowed(from, from_layer, to) {
-                    found.push(format!("{} ({from_layer:?}) must not depend on {name} ({:?})", from.name, layer(to)));
+                    found.push(format!(
+                        "{} ({from_layer:?}) must not depend on {name} ({:?})",
+                        from.name,
+                        layer(to)
+                    ));
                 }
                 continue;
             }
@@ -103,7 +107,7 @@ fn violations(packages: &[Package]) -> Vec<String> {
 }
 
 /// Fails with every dependency that goes against the layers.
-pub fn check() -> anyhow::Result<()> {
+pub(crate) fn check() -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
@@ -130,7 +134,10 @@ mod tests {
         Package {
             name: name.to_owned(),
             manifest_path: format!("/w/crates/{dir}/Cargo.toml"),
-            dependencies: dependencies.iter().map(|d| Dependency { name: (*d).to_owned(), kind: None }).collect(),
+            dependencies: dependencies
+                .iter()
+                .map(|d| Dependency { name: (*d).to_owned(), kind: None })
+                .collect(),
         }
     }
 

@@ -43,7 +43,14 @@ fn main() -> anyhow::Result<()> {
         Command::Layers => layers::check(),
         Command::Fix => {
             steps::cargo(&["fmt", "--all"])?;
-            steps::cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"])
+            steps::cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--fix",
+                "--allow-dirty",
+                "--allow-staged",
+            ])
         }
         Command::Sim { arguments } => {
             let mut all = vec!["run", "--quiet", "--package", "shoal-sim", "--"];

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program and the Debian package that has it.
-pub struct Needed {
+pub(crate) struct Needed {
     /// What is looked for: a program on PATH, or a file where it starts with a slash.
     pub program: &'static str,
     /// The package that has it.
@@ -14,14 +14,14 @@ pub struct Needed {
 }
 
 /// What building needs.
-pub const BUILD: &[Needed] = &[
+pub(crate) const BUILD: &[Needed] = &[
     Needed { program: "cc", package: "gcc" },
     Needed { program: "/usr/include/linux/bpf.h", package: "linux-libc-dev" },
     Needed { program: "clang", package: "clang" },
 ];
 
 /// What the lab needs: the image it makes, and a docker client to drive it with.
-pub const LAB: &[Needed] = &[
+pub(crate) const LAB: &[Needed] = &[
     Needed { program: "/bin/busybox", package: "busybox-static" },
     Needed { program: "docker", package: "docker.io" },
     Needed { program: "curl", package: "curl" },
@@ -30,7 +30,7 @@ pub const LAB: &[Needed] = &[
 ];
 
 /// What the tests need beyond that.
-pub const TEST: &[Needed] = &[
+pub(crate) const TEST: &[Needed] = &[
     Needed { program: "nft", package: "nftables" },
     Needed { program: "bridge", package: "iproute2" },
     Needed { program: "ping", package: "iputils-ping" },
@@ -39,8 +39,9 @@ pub const TEST: &[Needed] = &[
 ];
 
 /// Installs what is missing, after naming it. Fails with the command to run where it may not.
-pub fn ensure(groups: &[&[Needed]]) -> anyhow::Result<()> {
-    let mut missing: Vec<&str> = groups.iter().flat_map(|g| g.iter()).filter(|n| !present(n)).map(|n| n.package).collect();
+pub(crate) fn ensure(groups: &[&[Needed]]) -> anyhow::Result<()> {
+    let mut missing: Vec<&str> =
+        groups.iter().flat_map(|g| g.iter()).filter(|n| !present(n)).map(|n| n.package).collect();
     missing.sort_unstable();
     missing.dedup();
     if missing.is_empty() {
@@ -49,7 +50,9 @@ pub fn ensure(groups: &[&[Needed]]) -> anyhow::Result<()> {
     let list = missing.join(" ");
     println!("Missing system packages: {list}");
     if !is_root() {
-        bail!("not root, so they cannot be installed from here. Run: sudo apt-get install --no-install-recommends {list}");
+        bail!(
+            "not root, so they cannot be installed from here. Run: sudo apt-get install --no-install-recommends {list}"
+        );
     }
     if steps::on_path("apt-get").is_none() {
         bail!("this system has no apt-get. Install what provides them by hand: {list}");
@@ -69,13 +72,13 @@ pub fn ensure(groups: &[&[Needed]]) -> anyhow::Result<()> {
 }
 
 /// Whether this process may do everything (the lab makes namespaces, mounts and BPF programs).
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status")
         .is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0")))
 }
 
 /// Makes sure that `cargo nextest` runs; builds it from crates.io where it is missing.
-pub fn ensure_nextest() -> anyhow::Result<()> {
+pub(crate) fn ensure_nextest() -> anyhow::Result<()> {
     let home = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|h| Path::new(&h).join(".cargo")));
     let installed = home.is_some_and(|h| h.join("bin/cargo-nextest").is_file());
@@ -87,5 +90,9 @@ pub fn ensure_nextest() -> anyhow::Result<()> {
 }
 
 fn present(needed: &Needed) -> bool {
-    if needed.program.starts_with('/') { Path::new(needed.program).exists() } else { steps::on_path(needed.program).is_some() }
+    if needed.program.starts_with('/') {
+        Path::new(needed.program).exists()
+    } else {
+        steps::on_path(needed.program).is_some()
+    }
 }

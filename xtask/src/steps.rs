@@ -6,18 +6,18 @@ use std::process::Command;
 use std::time::Instant;
 
 /// The root of the work tree.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// Runs cargo in the work tree.
-pub fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     run(Command::new(cargo).args(arguments).current_dir(root()))
 }
 
 /// Runs a command to its end; anything but status 0 is an error that names it.
-pub fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = shown(command);
     let status = command.status().with_context(|| format!("could not run `{name}`"))?;
     if !status.success() {
@@ -27,7 +27,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// Prints a headline, does the work, prints how long it took.
-pub fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     println!("\n=== {name}");
     let begin = Instant::now();
     work().with_context(|| format!("step `{name}`"))?;
@@ -36,7 +36,7 @@ pub fn step(name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Re
 }
 
 /// Where a program is on PATH (and in the sbin directories that a user's PATH may lack).
-pub fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(program)).find(|file| file.is_file())

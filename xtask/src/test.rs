@@ -7,7 +7,7 @@ use steps::{cargo, step};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
-pub struct TestArguments {
+pub(crate) struct TestArguments {
     /// As continuous integration runs it: nothing may be skipped
     #[arg(long, env = "CI", value_parser = clap::builder::FalseyValueParser::new())]
     ci: bool,
@@ -17,10 +17,11 @@ pub struct TestArguments {
 }
 
 /// Crates whose tests make namespaces, mounts and BPF programs.
-const NEED_ROOT: &[&str] = &["shoal-host", "shoal-lvs", "shoal-runtime", "shoal-images", "shoal-lab", "shoal-daemon", "shoal-e2e"];
+const NEED_ROOT: &[&str] =
+    &["shoal-host", "shoal-lvs", "shoal-runtime", "shoal-images", "shoal-lab", "shoal-daemon", "shoal-e2e"];
 
 /// Runs the steps in order and stops at the first that fails.
-pub fn run(arguments: &TestArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &TestArguments) -> anyhow::Result<()> {
     packages::ensure(&[BUILD])?;
     packages::ensure_nextest()?;
     step("format", || cargo(&["fmt", "--all", "--check"]))?;
@@ -39,16 +40,21 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if !packages::is_root() {
-        bail!("the remaining tests make network namespaces and load BPF programs: run as root, or pass --fast");
+        bail!(
+            "the remaining tests make network namespaces and load BPF programs: run as root, or pass --fast"
+        );
     }
     packages::ensure(&[LAB, TEST])?;
-    let included: Vec<String> = NEED_ROOT.iter().filter(|c| **c != "shoal-e2e").map(|c| format!("--package={c}")).collect();
+    let included: Vec<String> =
+        NEED_ROOT.iter().filter(|c| **c != "shoal-e2e").map(|c| format!("--package={c}")).collect();
     let mut rooted = vec!["nextest", "run"];
     rooted.extend(included.iter().map(String::as_str));
     step("tests against the kernel", || cargo(&rooted))?;
     step("end to end with the docker command", || cargo(&["nextest", "run", "--package=shoal-e2e"]))?;
     println!("\nEvery step passed.");
-    println!("Not run here, because this kernel or machine lacks it: real IPVS, IPsec, WireGuard (no engine uses them yet); other kernels than this one.");
+    println!(
+        "Not run here, because this kernel or machine lacks it: real IPVS, IPsec, WireGuard (no engine uses them yet); other kernels than this one."
+    );
     if arguments.ci {
         println!("CI mode: nothing was skipped.");
     }
@@ -56,8 +62,15 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<()> {
 }
 
 /// Builds the demo's web server as a static program, as an image without any library needs it.
-pub fn build_whoami() -> anyhow::Result<()> {
+pub(crate) fn build_whoami() -> anyhow::Result<()> {
     cargo(&[
-        "rustc", "--quiet", "--package=shoal-whoami", "--bin=whoami", "--target-dir=target/static", "--", "-C", "target-feature=+crt-static",
+        "rustc",
+        "--quiet",
+        "--package=shoal-whoami",
+        "--bin=whoami",
+        "--target-dir=target/static",
+        "--",
+        "-C",
+        "target-feature=+crt-static",
     ])
 }
