@@ -113,7 +113,7 @@ impl Demo {
         self.client_address_is_kept()?;
 
         say("From a task: names, the virtual IP, and the tasks behind it");
-        self.from_a_task()?;
+        self.session_in_a_task()?;
 
         say("What the article shows, on a host");
         self.look_inside()?;
@@ -161,7 +161,7 @@ impl Demo {
         Ok(())
     }
 
-    fn from_a_task(&self) -> anyhow::Result<()> {
+    fn session_in_a_task(&self) -> anyhow::Result<()> {
         let (host, container) = self.container_of("client")?;
         let exec = |arguments: &[&str]| {
             let mut all = vec!["exec", container.as_str()];
