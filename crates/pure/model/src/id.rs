@@ -12,74 +12,88 @@ pub const ID_LENGTH_CHARS: usize = 25;
 pub struct InvalidId(pub String);
 
 /// Turns 128 random bits into the 25 base36 characters that ids are made of (most significant first).
-pub fn base36(mut random: u128) -> String {
+pub fn base36(random: u128) -> String {
+    base36_bytes(random).iter().map(|b| char::from(*b)).collect()
+}
+
+fn base36_bytes(mut random: u128) -> [u8; ID_LENGTH_CHARS] {
     let mut text = [b'0'; ID_LENGTH_CHARS];
     for slot in text.iter_mut().rev() {
         let digit = u8::try_from(random % 36).unwrap_or(0);
         *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
         random /= 36;
     }
-    text.iter().map(|b| char::from(*b)).collect()
+    text
 }
 
-fn is_id(text: &str) -> bool {
-    text.len() == ID_LENGTH_CHARS && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+/// The bytes of a text that is an id. Ids are kept inline: the store copies maps of many thousands of them.
+fn id_bytes(text: &str) -> Option<[u8; ID_LENGTH_CHARS]> {
+    let bytes: [u8; ID_LENGTH_CHARS] = text.as_bytes().try_into().ok()?;
+    bytes.iter().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()).then_some(bytes)
 }
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name([u8; ID_LENGTH_CHARS]);
 
         impl $name {
             /// An id from 128 random bits.
             pub fn from_random(random: u128) -> Self {
-                Self(base36(random))
+                Self(base36_bytes(random))
             }
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                // Only ASCII digits and letters ever get in, so the default is never taken.
+                std::str::from_utf8(&self.0).unwrap_or_default()
+            }
+        }
+
+        impl std::hash::Hash for $name {
+            // As text, because `Borrow<str>` promises the same hash for both.
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
             }
         }
 
         impl TryFrom<String> for $name {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                if is_id(&text) { Ok(Self(text)) } else { Err(InvalidId(text)) }
+                id_bytes(&text).map(Self).ok_or(InvalidId(text))
             }
         }
 
         impl std::str::FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                Self::try_from(text.to_owned())
+                id_bytes(text).map(Self).ok_or_else(|| InvalidId(text.to_owned()))
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
     };
