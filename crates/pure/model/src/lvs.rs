@@ -119,6 +119,8 @@ pub struct Mesh {
 /// One local task behind published ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeshTask {
+    /// Its sandbox: datagrams that it sends in answer to a client must leave from its ingress address.
+    pub sandbox: NamespaceName,
     /// The host's end of its ingress link, in the ingress network's namespace.
     pub port_link: String,
     /// Its address on the ingress network.
