@@ -1,0 +1,50 @@
+//! What can go wrong at this crate's border.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the virtual server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This kernel or machine lacks something that the engine needs.
+    #[error("the ebpf engine cannot run here: {what}")]
+    Unsupported {
+        /// What is missing.
+        what: String,
+        /// The kernel's answer, where there was one.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The programs could not be loaded.
+    #[error("loading the BPF programs failed")]
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A system call failed.
+    #[error("{what} failed")]
+    System {
+        /// What was attempted.
+        what: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or directory could not be used.
+    #[error("{what} {}", path.display())]
+    File {
+        /// What was attempted.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The declared table holds something that the engine cannot carry.
+    #[error("the table cannot be carried out: {0}")]
+    Table(String),
+}
+
+impl Error {
+    pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Self {
+        Self::System { what: what.into(), source }
+    }
+}
