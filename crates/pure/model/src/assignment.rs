@@ -209,6 +209,9 @@ pub struct StepFailure {
     pub retry: bool,
     /// When.
     pub at: Timestamp,
+    /// How often this step has failed in a row, this time included; the pause before the next try grows with it.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// What a node can be told to do for a task. Each is idempotent.
