@@ -1,1 +1,33 @@
-//! shoal-agent
+//! The node's brain: what one node has to do so that it holds what the managers assigned to it.
+//!
+//! Owns the node's decisions, each a pure function from what is wanted and what was seen to what is to be done:
+//! [`declare`] (every network namespace as it should be), [`diff`] (the repairs that lead there), [`plan`] (the next
+//! steps of the containers), [`reports`] (what the managers are told of the tasks), [`table`] (what the balancer holds,
+//! with its rings), [`zones`] (what each sandbox resolves), [`next_wake`] (when to look again although nothing
+//! happened), and the names of everything on the node ([`names`]). Start, normal work, daemon restart and teardown are
+//! the same functions: teardown is [`diff`] from nothing declared.
+//!
+//! Must never: read a clock, a random source, a file or a socket; keep state between calls; spawn; be async; know how a
+//! repair is carried out.
+#![forbid(unsafe_code)]
+
+pub mod balance;
+pub mod names;
+pub mod retry;
+pub mod template;
+
+mod diff;
+mod facts;
+mod network;
+mod table;
+mod task;
+mod wake;
+mod zone;
+
+pub use diff::diff;
+pub use facts::LocalFacts;
+pub use network::declare;
+pub use table::table;
+pub use task::{plan, reports};
+pub use wake::next_wake;
+pub use zone::zones;

@@ -1,0 +1,29 @@
+//! What the node knows of itself.
+
+use ipnet::IpNet;
+use shoal_model::NodeId;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What the node knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalFacts {
+    /// Its id in the swarm.
+    pub node: NodeId,
+    /// Its hostname.
+    pub hostname: String,
+    /// Links of the host namespace on which clients of published ports arrive.
+    pub uplinks: BTreeSet<String>,
+    /// All of the node's own addresses, the advertised one included.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// The address that other nodes reach it at; the source of its tunnels, too.
+    pub advertise: IpAddr,
+    /// Largest packet in bytes that the path to the other nodes carries.
+    pub path_mtu: u32,
+    /// Subnet of `docker_gwbridge`.
+    pub gateway_subnet: IpNet,
+    /// Subnet of `docker0`.
+    pub bridge_subnet: IpNet,
+    /// The address that the node's own processes connect to published ports from.
+    pub host_source: IpAddr,
+}
