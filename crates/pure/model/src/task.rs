@@ -215,6 +215,9 @@ pub struct Task {
     pub job_iteration: Option<u64>,
     /// Not to be started before this time (restart delay); never means at once.
     pub start_after: Timestamp,
+    /// When it was first seen running; never until then. By the log's clock, not the node's.
+    #[serde(default)]
+    pub running_since: Timestamp,
 }
 
 impl Task {

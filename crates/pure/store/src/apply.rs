@@ -16,6 +16,18 @@ pub fn apply(state: &mut State, index: u64, entry: &Entry) -> Vec<Result<(), Rej
     entry.batches.iter().map(|batch| apply_batch(state, index, batch)).collect()
 }
 
+/// Tries one change out on a draft of the state, as [`apply`] would make it in log entry `index`. A change that is
+/// refused leaves no trace.
+pub fn try_change(state: &mut State, index: u64, now: Timestamp, change: &Change) -> Result<(), Rejected> {
+    state.index = index;
+    let mut write = Write { state, index, now, undo: Vec::new() };
+    let outcome = write.change(change);
+    if outcome.is_err() {
+        write.roll_back();
+    }
+    outcome
+}
+
 fn apply_batch(state: &mut State, index: u64, batch: &Batch) -> Result<(), Rejected> {
     let mut write = Write { state, index, now: batch.now, undo: Vec::new() };
     let outcome = batch.changes.iter().try_for_each(|change| write.change(change));
@@ -157,12 +169,16 @@ impl Write<'_> {
     /// The spec's version moves with the spec, whoever writes it.
     fn update_spec(&self, new: &mut Service, old: &Service) -> Result<(), Rejected> {
         new.spec_version = old.spec_version;
-        if new.spec != old.spec {
-            self.check_references(&new.spec)?;
-            new.spec_version = Version { index: self.index };
-            if new.previous_spec.as_ref() == Some(&old.spec) {
-                new.previous_spec_version = Some(old.spec_version);
-            }
+        if new.spec == old.spec {
+            return Ok(());
+        }
+        self.check_references(&new.spec)?;
+        // Back at the previous spec, tasks made from it are up to date again.
+        let back = old.previous_spec.as_ref() == Some(&new.spec);
+        let version = old.previous_spec_version.filter(|_| back);
+        new.spec_version = version.unwrap_or(Version { index: self.index });
+        if new.previous_spec.as_ref() == Some(&old.spec) {
+            new.previous_spec_version = Some(old.spec_version);
         }
         Ok(())
     }
@@ -235,6 +251,9 @@ impl Write<'_> {
         }
         let mut task = stored;
         let changed = Arc::make_mut(&mut task);
+        if moved && status.state == TaskState::Running {
+            changed.running_since = self.now;
+        }
         changed.status = status;
         changed.meta.touch(self.index, self.now);
         self.set(report.id.clone().into(), Some(task.into()))

@@ -18,7 +18,7 @@ mod rejected;
 mod snapshot;
 mod state;
 
-pub use apply::apply;
+pub use apply::{apply, try_change};
 pub use change::{Batch, Change, Entry, Kind, Object, ObjectKey};
 pub use claim::Claim;
 pub use lookup::LookupError;
