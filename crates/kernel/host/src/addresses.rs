@@ -1,0 +1,83 @@
+//! Addresses of links.
+
+use crate::Reason;
+use crate::netlink::{Request, Socket};
+use ipnet::IpNet;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use std::net::IpAddr;
+
+/// `NLM_F_CREATE | NLM_F_REPLACE`.
+const CREATE_OR_REPLACE: u16 = 0x500;
+
+fn message(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.addr());
+    message.header.prefix_len = address.prefix_len();
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Address(address.addr()), AddressAttribute::Local(address.addr())];
+    message
+}
+
+/// The family of an address.
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+pub(crate) fn add(index: u32, address: IpNet) -> Request {
+    let mut message = message(index, address);
+    match address {
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+        }
+        IpNet::V4(_) => {}
+        // The cluster hands out each address once; waiting a second for duplicate detection helps nobody.
+        IpNet::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+    }
+    Request::route(&RouteNetlinkMessage::NewAddress(message), CREATE_OR_REPLACE)
+}
+
+pub(crate) fn remove(index: u32, address: IpNet) -> Request {
+    Request::route(&RouteNetlinkMessage::DelAddress(message(index, address)), 0)
+}
+
+/// An address that the kernel shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenAddress {
+    /// Number of the link.
+    pub(crate) index: u32,
+    pub(crate) address: IpNet,
+    /// Whether it is of the sort that the kernel gives a link by itself.
+    pub(crate) link_local: bool,
+}
+
+/// Every address of the socket's namespace.
+pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<SeenAddress>, Reason> {
+    let request = Request::route(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0);
+    Ok(socket.dump(&request)?.iter().filter_map(|reply| read(reply.route()?)).collect())
+}
+
+fn read(message: RouteNetlinkMessage) -> Option<SeenAddress> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    // On a point-to-point link `Local` is the own address and `Address` the other end's.
+    let mut own = None;
+    let mut given = None;
+    let mut duplicate = false;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => own = Some(*address),
+            AddressAttribute::Address(address) => given = Some(*address),
+            AddressAttribute::Flags(flags) => duplicate = flags.contains(AddressFlags::Dadfailed),
+            _ => {}
+        }
+    }
+    let address = own.or(given).filter(|_| !duplicate)?;
+    Some(SeenAddress {
+        index: message.header.index,
+        address: IpNet::new(address, message.header.prefix_len).ok()?,
+        link_local: address.is_ipv6() && message.header.scope == AddressScope::Link,
+    })
+}
