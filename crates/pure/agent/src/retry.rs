@@ -29,8 +29,11 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_from_one_second_to_thirty() {
-        let seconds: Vec<u64> =
-            [0, 1, 2, 3, 4, 5, 6, 7, u32::MAX].iter().filter_map(|n| pause_after(*n)).map(|d| d.as_secs()).collect();
+        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, 6, 7, u32::MAX]
+            .iter()
+            .filter_map(|n| pause_after(*n))
+            .map(|d| d.as_secs())
+            .collect();
         assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 30, 30, 30]);
     }
 

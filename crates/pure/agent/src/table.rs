@@ -1,15 +1,141 @@
-//! What the balancer holds.
-use crate::LocalFacts;
-use shoal_model::lvs::Table;
-use shoal_model::netns::Namespaces;
-use shoal_model::{Assignment, Observed};
+//! What the balancer holds: the virtual services of the node's networks with their rings, and where the routing mesh
+//! hooks in.
+
+use crate::task::life;
+use crate::{LocalFacts, balance, names, network};
+use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork, TaskAssignment, TaskOnNetwork};
+use shoal_model::lvs::{
+    Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
+};
+use shoal_model::netns::{NamespaceName, Namespaces};
+use shoal_model::spec::{PortConfig, PublishMode};
+use shoal_model::{Assignment, NetworkId, Observed, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The service's label that chooses how real servers are chosen: `rr` or `sh`, as `ipvsadm` calls them.
+const SCHEDULER_LABEL: &str = "shoal.lb.scheduler";
 
 /// What the node's virtual server holds.
+///
+/// Every virtual address of the node's networks is a service for the connections of its sandboxes, every published
+/// port is one for the routing mesh. A local task whose container does not serve has weight 0 at once, before the
+/// managers know. Sandboxes and mesh are those declared: to be applied when the namespaces are.
 pub fn table(
-    _assignment: &Assignment,
-    _observed: &Observed,
-    _declared: &Namespaces,
-    _facts: &LocalFacts,
+    assignment: &Assignment,
+    observed: &Observed,
+    declared: &Namespaces,
+    facts: &LocalFacts,
 ) -> Table {
-    Table::default()
+    let mut services = BTreeMap::new();
+    for network in assignment.networks.values() {
+        for service in network.services.values() {
+            add_service(&mut services, network, service, observed, facts);
+        }
+    }
+    Table { services, sandboxes: sandboxes(assignment, declared), mesh: mesh(assignment, declared, facts) }
+}
+
+fn add_service(
+    services: &mut BTreeMap<VirtualServiceKey, VirtualService>,
+    network: &NetworkAssignment,
+    service: &ServiceOnNetwork,
+    observed: &Observed,
+    facts: &LocalFacts,
+) {
+    let servers = |port: u16| -> Vec<RealServer> {
+        service.tasks.iter().map(|(id, task)| real_server(id, task, port, observed, facts)).collect()
+    };
+    if network.network.spec.ingress {
+        for port in ingress_ports(service) {
+            let key = VirtualServiceKey::Ingress { protocol: port.transport(), port: port.published_port };
+            services.insert(key, virtual_service(service, servers(port.target_port)));
+        }
+    } else if let Some(vip) = service.vip {
+        let key = VirtualServiceKey::EastWest { network: network.network.id.clone(), vip };
+        services.insert(key, virtual_service(service, servers(0)));
+    }
+}
+
+/// The ports that the routing mesh publishes for the service.
+fn ingress_ports(service: &ServiceOnNetwork) -> impl Iterator<Item = &PortConfig> {
+    service.ports.iter().filter(|port| port.mode() == PublishMode::Ingress && port.published_port != 0)
+}
+
+fn virtual_service(service: &ServiceOnNetwork, real_servers: Vec<RealServer>) -> VirtualService {
+    let scheduler = match service.labels.get(SCHEDULER_LABEL).map(String::as_str) {
+        Some("sh") => Scheduler::SourceHash,
+        _ => Scheduler::RoundRobin,
+    };
+    let ring = balance::ring(scheduler, &real_servers);
+    VirtualService { name: service.name.clone(), scheduler, real_servers, ring }
+}
+
+fn real_server(
+    id: &TaskId,
+    task: &TaskOnNetwork,
+    port: u16,
+    observed: &Observed,
+    facts: &LocalFacts,
+) -> RealServer {
+    let out_of_order = task.node == facts.node && !life::is_serving(id, observed);
+    RealServer {
+        task: id.clone(),
+        address: task.address,
+        mac: task.mac,
+        port,
+        weight: if out_of_order { 0 } else { task.weight },
+    }
+}
+
+/// The declared sandboxes with their networks, ingress apart: its virtual addresses are balanced by port.
+fn sandboxes(assignment: &Assignment, declared: &Namespaces) -> BTreeMap<NamespaceName, BTreeSet<NetworkId>> {
+    let balanced = |id: &&NetworkId| assignment.networks.get(*id).is_some_and(|n| !n.network.spec.ingress);
+    let on_networks = assignment.tasks.values().map(|task| {
+        let networks = task.attachments.iter().map(|a| &a.network).filter(balanced).cloned().collect();
+        (names::sandbox(&task.id), networks)
+    });
+    on_networks
+        .filter(|(name, networks): &(_, BTreeSet<_>)| declared.contains_key(name) && !networks.is_empty())
+        .collect()
+}
+
+/// Where the routing mesh hooks in, once the ingress sandbox is declared.
+fn mesh(assignment: &Assignment, declared: &Namespaces, facts: &LocalFacts) -> Option<Mesh> {
+    let network = network::ingress_network(assignment)?;
+    let own = network.own.as_ref()?;
+    let sandbox = NamespaceName::ingress_sandbox();
+    declared.get(&sandbox)?;
+    let local = assignment.tasks.values().filter(|task| declared.contains_key(&names::sandbox(&task.id)));
+    Some(Mesh {
+        node_addresses: facts.node_addresses.clone(),
+        own_address: facts.host_source,
+        uplinks: facts.uplinks.clone(),
+        sandbox,
+        sandbox_ingress_link: names::SANDBOX_INGRESS_LINK.to_owned(),
+        sandbox_ingress_mac: own.mac,
+        sandbox_gateway_link: names::SANDBOX_GATEWAY_LINK.to_owned(),
+        host_gateway_port: network::ingress_host_port(),
+        overlay: network::overlay_namespace(network),
+        tasks: local.filter_map(|task| Some((task.id.clone(), mesh_task(task, network)?))).collect(),
+    })
+}
+
+/// A local task on the ingress network. Its ports stay while it drains, for the connections that it still has.
+fn mesh_task(task: &TaskAssignment, network: &NetworkAssignment) -> Option<MeshTask> {
+    let id = &network.network.id;
+    let attachment = task.attachments.iter().find(|a| a.network == *id)?;
+    let ports = network.services.get(&task.service).into_iter().flat_map(ingress_ports);
+    Some(MeshTask {
+        sandbox: names::sandbox(&task.id),
+        port_link: names::veth(task.id.as_str(), id.as_str()),
+        address: attachment.addresses.first()?.addr(),
+        mac: network::task_mac(task, network),
+        ports: ports
+            .map(|p| PortMapping {
+                protocol: p.transport(),
+                published: p.published_port,
+                target: p.target_port,
+            })
+            .collect(),
+    })
 }

@@ -1,8 +1,19 @@
 //! When to look again although nothing happened.
+
+use crate::retry;
+use crate::task::life;
+use shoal_model::assignment::ContainerState;
 use shoal_model::{Assignment, Observed, Timestamp};
 
 /// The next time at which [`crate::plan`] or [`crate::reports`] may answer otherwise than now by the clock alone: a
-/// task's start time, the end of a pause after a failure, the end of a grace period.
-pub fn next_wake(_assignment: &Assignment, _observed: &Observed, _now: Timestamp) -> Option<Timestamp> {
-    None
+/// task's start time, the end of a pause after a failure, the end of a grace period. `None` if only an event can
+/// change anything.
+pub fn next_wake(assignment: &Assignment, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let wanted = || assignment.tasks.values().filter(|task| life::is_wanted(task));
+    let starts = wanted().filter(|task| !life::is_running(&task.id, observed)).map(|task| task.start_after);
+    let retries = wanted().filter_map(|task| retry::not_before(observed.failures.get(&task.id)?));
+    let running =
+        observed.containers.iter().filter(|(_, c)| matches!(c.state, ContainerState::Running { .. }));
+    let stops = running.filter_map(|(id, c)| life::grace_over(assignment.tasks.get(id), c));
+    starts.chain(retries).chain(stops).filter(|time| *time > now).min()
 }

@@ -1,10 +1,104 @@
-//! What each sandbox resolves.
-use crate::LocalFacts;
-use shoal_model::dns::Zone;
-use shoal_model::{Assignment, TaskId};
-use std::collections::BTreeMap;
+//! What each sandbox resolves, from the declared state.
 
-/// What the name server of each of the node's sandboxes answers.
-pub fn zones(_assignment: &Assignment, _facts: &LocalFacts) -> BTreeMap<TaskId, Zone> {
-    BTreeMap::new()
+use crate::{LocalFacts, names, network, template};
+use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork, TaskAssignment};
+use shoal_model::dns::Zone;
+use shoal_model::{Assignment, NetworkId, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What the name server of each of the node's sandboxes answers: the zones of all tasks that have not ended.
+///
+/// On each of the task's networks but ingress: a service's name and its aliases (the virtual address, or the tasks'
+/// with DNS round robin), `tasks.<name>` (every task's address), a task's container by its name and its short id; each of
+/// them also with `.<network>` behind it. Where two networks know a name, the task's first network counts. Of the task
+/// itself also the hostname. Tasks that drain are left out of round robin unless all do.
+pub fn zones(assignment: &Assignment, facts: &LocalFacts) -> BTreeMap<TaskId, Zone> {
+    let open = assignment.networks.values().filter(|n| !n.network.spec.ingress);
+    let networks: BTreeMap<&NetworkId, Names> = open.map(|n| (&n.network.id, Names::of(n))).collect();
+    let tasks = assignment.tasks.values().filter(|task| !task.known.is_terminal());
+    tasks.map(|task| (task.id.clone(), zone(task, assignment, &networks, facts))).collect()
+}
+
+/// The names on one network.
+#[derive(Default)]
+struct Names {
+    addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+    reverse: BTreeMap<IpAddr, String>,
+}
+
+impl Names {
+    fn of(network: &NetworkAssignment) -> Self {
+        let mut names = Self::default();
+        for service in network.services.values() {
+            names.add_service(service, &network.network.spec.name);
+        }
+        names
+    }
+
+    fn add_service(&mut self, service: &ServiceOnNetwork, network: &str) {
+        let balanced = balanced_addresses(service);
+        let own: Vec<IpAddr> = service.vip.map_or_else(|| balanced.clone(), |vip| vec![vip]);
+        let aliases: BTreeSet<&String> = service.tasks.values().flat_map(|task| &task.aliases).collect();
+        for name in aliases.into_iter().chain([&service.name]) {
+            self.add(name, network, &own);
+            self.add(&format!("tasks.{name}"), network, &balanced);
+        }
+        for (id, task) in &service.tasks {
+            self.add(&task.container_name, network, &[task.address]);
+            self.add(&names::short_container_id(id), network, &[task.address]);
+            self.reverse.insert(task.address, format!("{}.{network}", task.container_name));
+        }
+        if let Some(vip) = service.vip {
+            self.reverse.insert(vip, format!("{}.{network}", service.name));
+        }
+    }
+
+    /// A name, alone and with the network's name behind it.
+    fn add(&mut self, name: &str, network: &str, addresses: &[IpAddr]) {
+        for name in [name.to_owned(), format!("{name}.{network}")] {
+            self.addresses.entry(name.to_lowercase()).or_default().extend(addresses);
+        }
+    }
+}
+
+/// The addresses of the service's tasks, without those that drain; of all if every one does.
+fn balanced_addresses(service: &ServiceOnNetwork) -> Vec<IpAddr> {
+    let open: Vec<IpAddr> = service.tasks.values().filter(|t| t.weight > 0).map(|t| t.address).collect();
+    if open.is_empty() { service.tasks.values().map(|t| t.address).collect() } else { open }
+}
+
+fn zone(
+    task: &TaskAssignment,
+    assignment: &Assignment,
+    networks: &BTreeMap<&NetworkId, Names>,
+    facts: &LocalFacts,
+) -> Zone {
+    let spec = task.spec.container();
+    let servers = spec.dns_config.iter().flat_map(|dns| &dns.nameservers);
+    let mut zone = Zone {
+        forward_to: servers.filter_map(|server| server.parse().ok()).collect(),
+        forwards: network::has_way_out(task, assignment),
+        ..Zone::default()
+    };
+    let hostname = template::fill(&spec.hostname, task, &facts.node, &facts.hostname);
+    for attachment in &task.attachments {
+        let Some(known) = networks.get(&attachment.network) else { continue };
+        let own: Vec<IpAddr> = attachment.addresses.iter().map(ipnet::IpNet::addr).collect();
+        for name in [names::short_container_id(&task.id), hostname.to_lowercase()] {
+            if !name.is_empty() {
+                zone.names.entry(name).or_insert_with(|| own.clone());
+            }
+        }
+        for (name, addresses) in &known.addresses {
+            let held = zone.names.entry(name.clone()).or_default();
+            if held.is_empty() {
+                held.extend(addresses);
+            }
+        }
+        for (address, name) in &known.reverse {
+            zone.reverse.entry(*address).or_insert_with(|| name.clone());
+        }
+    }
+    zone
 }

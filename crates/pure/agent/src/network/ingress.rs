@@ -1,0 +1,72 @@
+//! The ingress sandbox: where the routing mesh comes from the host's network to the ingress network.
+
+use super::bridge::{self, Bridge};
+use super::overlay;
+use super::pair::{Pair, loopback};
+use super::sysctls;
+use crate::{LocalFacts, names};
+use ipnet::IpNet;
+use shoal_model::assignment::NetworkAssignment;
+use shoal_model::netns::{MAIN_TABLE, NamespaceName, Namespaces, Route};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Declares the ingress sandbox, once the node has its endpoint, and the host's way to the ingress network through it.
+pub(super) fn add(declared: &mut Namespaces, network: &NetworkAssignment, facts: &LocalFacts) {
+    let Some(own) = &network.own else { return };
+    let sandbox = NamespaceName::ingress_sandbox();
+    let overlay = overlay::namespace(network);
+    let mut addresses: BTreeSet<IpNet> = overlay::virtual_addresses(network).collect();
+    addresses.insert(own.address);
+    Pair {
+        sandbox: &sandbox,
+        link: names::SANDBOX_INGRESS_LINK,
+        mac: Some(own.mac),
+        addresses,
+        mtu: overlay::mtu(network, facts),
+        outside: &overlay,
+        port: &names::veth(facts.node.as_str(), network.network.id.as_str()),
+        bridge: names::OVERLAY_BRIDGE,
+    }
+    .add_to(declared);
+    if let Some(address) = bridge::ingress_address(facts) {
+        Pair {
+            sandbox: &sandbox,
+            link: names::SANDBOX_GATEWAY_LINK,
+            mac: Some(bridge::mac(address, names::GATEWAY_BRIDGE)),
+            addresses: BTreeSet::from([address]),
+            mtu: bridge::mtu(facts),
+            outside: &NamespaceName::Host,
+            port: &host_port(),
+            bridge: names::GATEWAY_BRIDGE,
+        }
+        .add_to(declared);
+        add_routes(declared, network, address.addr(), facts);
+    }
+    let namespace = declared.entry(sandbox).or_default();
+    namespace.links.insert(names::LOOPBACK.to_owned(), loopback(BTreeSet::new()));
+    sysctls::ingress(namespace);
+}
+
+/// The host's end of the ingress sandbox's link on `docker_gwbridge`.
+pub(crate) fn host_port() -> String {
+    names::veth(shoal_model::netns::INGRESS_SANDBOX, names::GATEWAY_BRIDGE)
+}
+
+/// The way out of the sandbox, and the host's way in: by it the node's own processes reach the tasks behind published
+/// ports, from an address that the tasks' nodes can answer.
+fn add_routes(declared: &mut Namespaces, network: &NetworkAssignment, own: IpAddr, facts: &LocalFacts) {
+    if let Some(gateway) = Bridge::Gateway.address(facts) {
+        let route = super::sandbox::default_route(gateway.addr(), names::SANDBOX_GATEWAY_LINK, MAIN_TABLE);
+        declared.entry(NamespaceName::ingress_sandbox()).or_default().routes.insert(route);
+    }
+    let same_family = network.network.subnets.iter().filter(|s| s.subnet.addr().is_ipv4() == own.is_ipv4());
+    let routes = same_family.map(|subnet| Route {
+        destination: subnet.subnet.trunc(),
+        via: Some(own),
+        link: names::GATEWAY_BRIDGE.to_owned(),
+        source: Some(facts.host_source).filter(|source| source.is_ipv4() == own.is_ipv4()),
+        table: MAIN_TABLE,
+    });
+    declared.entry(NamespaceName::Host).or_default().routes.extend(routes);
+}

@@ -1,0 +1,74 @@
+//! Kernel parameters of the namespaces, all in one place. A new namespace takes its IPv4 values from the kernel's first
+//! namespace, not from its maker, so what matters is said even where it is the kernel's default.
+
+use shoal_model::netns::Namespace;
+
+/// Sets parameters.
+fn set(namespace: &mut Namespace, parameters: &[(&str, &str)]) {
+    let owned = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    namespace.sysctls.extend(owned);
+}
+
+/// Whether any link of the namespace has an IPv6 address.
+fn speaks_ipv6(namespace: &Namespace) -> bool {
+    namespace.links.values().flat_map(|link| &link.addresses).any(|a| a.addr().is_ipv6())
+}
+
+/// The host forwards for its sandboxes. Everything else there is the operator's.
+pub(super) fn host(namespace: &mut Namespace) {
+    set(namespace, &[("net.ipv4.ip_forward", "1")]);
+    if speaks_ipv6(namespace) {
+        set(namespace, &[("net.ipv6.conf.all.forwarding", "1")]);
+    }
+}
+
+/// An overlay's namespace bridges and does not route. Without IPv6 subnets, links do not give themselves IPv6 addresses
+/// that would be announced over the overlay.
+pub(super) fn overlay(namespace: &mut Namespace) {
+    set(namespace, &[("net.ipv4.ip_forward", "0")]);
+    ipv6_as_needed(namespace);
+}
+
+/// The ingress sandbox routes between the overlay and the host.
+pub(super) fn ingress(namespace: &mut Namespace) {
+    set(namespace, &[("net.ipv4.ip_forward", "1")]);
+    accept_asymmetric_ways(namespace);
+    ipv6_as_needed(namespace);
+    if speaks_ipv6(namespace) {
+        set(namespace, &[("net.ipv6.conf.all.forwarding", "1")]);
+    }
+}
+
+/// A task's sandbox: as Docker's (unprivileged ports, unprivileged ping), and as a real server behind LVS direct routing
+/// has to be: it holds the virtual address on `lo` and must neither answer nor ask for neighbours with it. What the user
+/// set for the container is not touched; the container's maker sets it.
+pub(super) fn task(namespace: &mut Namespace, by_user: impl Fn(&str) -> bool) {
+    set(
+        namespace,
+        &[
+            ("net.ipv4.ip_forward", "0"),
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+            ("net.ipv4.conf.all.arp_ignore", "1"),
+            ("net.ipv4.conf.all.arp_announce", "2"),
+        ],
+    );
+    accept_asymmetric_ways(namespace);
+    ipv6_as_needed(namespace);
+    namespace.sysctls.retain(|name, _| !by_user(name));
+}
+
+/// A packet of the routing mesh comes in by the ingress link from anywhere. The kernel takes the greater of a link's
+/// value and that of `all`.
+fn accept_asymmetric_ways(namespace: &mut Namespace) {
+    let links: Vec<String> =
+        namespace.links.keys().filter(|name| *name != crate::names::LOOPBACK).cloned().collect();
+    for scope in links.iter().map(String::as_str).chain(["all"]) {
+        namespace.sysctls.insert(format!("net.ipv4.conf.{scope}.rp_filter"), "0".to_owned());
+    }
+}
+
+fn ipv6_as_needed(namespace: &mut Namespace) {
+    let off = if speaks_ipv6(namespace) { "0" } else { "1" };
+    set(namespace, &[("net.ipv6.conf.all.disable_ipv6", off)]);
+}
