@@ -3,7 +3,9 @@
 use crate::Reason;
 use crate::netlink::{Request, Socket};
 use ipnet::IpNet;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::IpAddr;
 
@@ -15,7 +17,8 @@ fn message(index: u32, address: IpNet) -> AddressMessage {
     message.header.family = family(address.addr());
     message.header.prefix_len = address.prefix_len();
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Address(address.addr()), AddressAttribute::Local(address.addr())];
+    message.attributes =
+        vec![AddressAttribute::Address(address.addr()), AddressAttribute::Local(address.addr())];
     message
 }
 

@@ -42,7 +42,12 @@ const ABSENT: &[Errno] = &[Errno::ENOENT, Errno::ESRCH, Errno::EADDRNOTAVAIL, Er
 const PRESENT: &[Errno] = &[Errno::EEXIST];
 
 /// Carries out the operation at `next`, together with those after it that can be sent along; returns how many.
-fn apply_run(session: &mut Session<'_>, ops: &[NetOp], next: usize, failed: &mut Vec<(usize, Error)>) -> usize {
+fn apply_run(
+    session: &mut Session<'_>,
+    ops: &[NetOp],
+    next: usize,
+    failed: &mut Vec<(usize, Error)>,
+) -> usize {
     let Some(namespace) = sent_to(&ops[next]) else {
         if let Err(reason) = alone(session, &ops[next]) {
             failed.push((next, explain(&ops[next], reason)));
@@ -123,9 +128,13 @@ fn request(session: &mut Session<'_>, namespace: &NamespaceName, op: &NetOp) -> 
         NetOp::AddRule(_, rule) => routes::add_rule(rule),
         NetOp::RemoveRule(_, rule) => routes::remove_rule(rule),
         NetOp::AddNeighbour(_, neighbour) => neighbours::add(entered.index_of(&neighbour.link)?, neighbour),
-        NetOp::RemoveNeighbour(_, neighbour) => neighbours::remove(entered.index_of(&neighbour.link)?, neighbour),
+        NetOp::RemoveNeighbour(_, neighbour) => {
+            neighbours::remove(entered.index_of(&neighbour.link)?, neighbour)
+        }
         NetOp::AddForwarding(_, entry) => neighbours::add_forwarding(entered.index_of(&entry.link)?, entry),
-        NetOp::RemoveForwarding(_, entry) => neighbours::remove_forwarding(entered.index_of(&entry.link)?, entry),
+        NetOp::RemoveForwarding(_, entry) => {
+            neighbours::remove_forwarding(entered.index_of(&entry.link)?, entry)
+        }
         _ => return Err(Reason::Impossible("this operation is more than one message")),
     })
 }
@@ -196,26 +205,44 @@ fn explain(op: &NetOp, reason: Reason) -> Error {
     let (operation, namespace, subject) = match op {
         NetOp::CreateNamespace(name) => ("create", name, "the namespace".to_owned()),
         NetOp::RemoveNamespace(name) => ("remove", name, "the namespace".to_owned()),
-        NetOp::CreateLink { namespace, name, link, .. } => ("create link", namespace, link_subject(name, &link.kind)),
+        NetOp::CreateLink { namespace, name, link, .. } => {
+            ("create link", namespace, link_subject(name, &link.kind))
+        }
         NetOp::RemoveLink { namespace, name } => ("remove link", namespace, name.clone()),
         NetOp::SetLink { namespace, name, .. } => ("set link", namespace, name.clone()),
-        NetOp::AddAddress { namespace, link, address } => ("add address", namespace, format!("{address} of {link}")),
+        NetOp::AddAddress { namespace, link, address } => {
+            ("add address", namespace, format!("{address} of {link}"))
+        }
         NetOp::RemoveAddress { namespace, link, address } => {
             ("remove address", namespace, format!("{address} of {link}"))
         }
-        NetOp::AddRoute(namespace, r) => ("add route", namespace, format!("to {} over {}", r.destination, r.link)),
+        NetOp::AddRoute(namespace, r) => {
+            ("add route", namespace, format!("to {} over {}", r.destination, r.link))
+        }
         NetOp::RemoveRoute(namespace, r) => {
             ("remove route", namespace, format!("to {} over {}", r.destination, r.link))
         }
-        NetOp::AddRule(namespace, r) => ("add rule", namespace, format!("from {} to table {}", r.from, r.table)),
-        NetOp::RemoveRule(namespace, r) => ("remove rule", namespace, format!("from {} to table {}", r.from, r.table)),
-        NetOp::AddNeighbour(namespace, n) => ("add neighbour", namespace, format!("{} on {}", n.address, n.link)),
-        NetOp::RemoveNeighbour(namespace, n) => ("remove neighbour", namespace, format!("{} on {}", n.address, n.link)),
-        NetOp::AddForwarding(namespace, f) => ("add forwarding entry", namespace, format!("{} on {}", f.mac, f.link)),
+        NetOp::AddRule(namespace, r) => {
+            ("add rule", namespace, format!("from {} to table {}", r.from, r.table))
+        }
+        NetOp::RemoveRule(namespace, r) => {
+            ("remove rule", namespace, format!("from {} to table {}", r.from, r.table))
+        }
+        NetOp::AddNeighbour(namespace, n) => {
+            ("add neighbour", namespace, format!("{} on {}", n.address, n.link))
+        }
+        NetOp::RemoveNeighbour(namespace, n) => {
+            ("remove neighbour", namespace, format!("{} on {}", n.address, n.link))
+        }
+        NetOp::AddForwarding(namespace, f) => {
+            ("add forwarding entry", namespace, format!("{} on {}", f.mac, f.link))
+        }
         NetOp::RemoveForwarding(namespace, f) => {
             ("remove forwarding entry", namespace, format!("{} on {}", f.mac, f.link))
         }
-        NetOp::SetSysctl { namespace, name, value } => ("set parameter", namespace, format!("{name} = {value}")),
+        NetOp::SetSysctl { namespace, name, value } => {
+            ("set parameter", namespace, format!("{name} = {value}"))
+        }
         NetOp::SetFirewall(namespace, _) => ("replace", namespace, "the packet filter's rules".to_owned()),
     };
     Error::Operation { operation, subject, namespace: namespace.clone(), reason }

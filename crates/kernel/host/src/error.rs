@@ -70,7 +70,9 @@ pub enum Reason {
     #[error("a link of that name exists and is not Shoal's (its alias is {0:?})")]
     NotOurs(String),
     /// A VXLAN device with this identifier and port exists in another namespace of this host.
-    #[error("a VXLAN device with identifier {vni} and port {port} already exists in this host, in another namespace")]
+    #[error(
+        "a VXLAN device with identifier {vni} and port {port} already exists in this host, in another namespace"
+    )]
     VniInUse {
         /// Network identifier.
         vni: u32,

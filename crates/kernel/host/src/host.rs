@@ -1,7 +1,7 @@
 //! The crate's front door.
 
-use crate::namespace::{self, failed};
 use crate::Error;
+use crate::namespace::{self, failed};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 mod create;
 mod seen;
 
-pub(crate) use create::{create, remove, set, set_isolated};
+pub(crate) use create::{by_port, create, remove, set, set_isolated};
 pub(crate) use seen::{Seen, SeenKind, dump, find};
 
 use crate::netlink::{Request, Socket};
@@ -20,5 +20,8 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     message.header.change_mask = LinkFlags::Up;
     message.attributes.push(LinkAttribute::IfName("lo".into()));
     let request = Request::route(&RouteNetlinkMessage::SetLink(message), 0);
-    Socket::open(NETLINK_ROUTE).and_then(|mut socket| socket.request(&request)).map(drop).map_err(io::Error::other)
+    Socket::open(NETLINK_ROUTE)
+        .and_then(|mut socket| socket.request(&request))
+        .map(drop)
+        .map_err(io::Error::other)
 }

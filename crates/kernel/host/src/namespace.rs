@@ -41,8 +41,10 @@ pub(crate) fn enter(namespace: impl AsFd) -> io::Result<()> {
 /// Runs `f` on a thread of its own, which may change namespaces as it likes.
 pub(crate) fn on_fresh_thread<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T, Error> {
     std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().name("shoal-netns".into()).spawn_scoped(scope, f).map_err(Error::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name("shoal-netns".into())
+            .spawn_scoped(scope, f)
+            .map_err(Error::Thread)?;
         match thread.join() {
             Ok(value) => Ok(value),
             Err(panic) => std::panic::resume_unwind(panic),

@@ -113,7 +113,8 @@ pub(crate) fn dump_forwarding(
 
 /// Destination and Ethernet address of a permanent entry.
 fn content(message: &NeighbourMessage) -> Option<(Option<&NeighbourAddress>, Mac)> {
-    if message.header.state != NeighbourState::Permanent {
+    // Others may have set more bits than this one, such as "needs no resolving".
+    if u16::from(message.header.state) & u16::from(NeighbourState::Permanent) == 0 {
         return None;
     }
     let (mut destination, mut mac) = (None, None);

@@ -42,9 +42,11 @@ impl<'h> Observer<'h> {
             self.links(name, list, &mut peers, &mut seen).map_err(|reason| failed(name, "links", reason))?;
             self.routing(name, list, &mut seen).map_err(|reason| failed(name, "routes", reason))?;
             self.neighbours(name, list, &mut seen).map_err(|reason| failed(name, "neighbours", reason))?;
-            self.firewall(name, list, &mut seen).map_err(|reason| failed(name, "the packet filter", reason))?;
+            self.firewall(name, list, &mut seen)
+                .map_err(|reason| failed(name, "the packet filter", reason))?;
             if let Some(declared) = interest.get(name) {
-                self.sysctls(name, declared, &mut seen).map_err(|reason| failed(name, "parameters", reason))?;
+                self.sysctls(name, declared, &mut seen)
+                    .map_err(|reason| failed(name, "parameters", reason))?;
             }
             observed.insert(name.clone(), seen);
         }
@@ -117,7 +119,12 @@ impl<'h> Observer<'h> {
         Ok(())
     }
 
-    fn neighbours(&mut self, name: &NamespaceName, links: &[Seen], seen: &mut Namespace) -> Result<(), Reason> {
+    fn neighbours(
+        &mut self,
+        name: &NamespaceName,
+        links: &[Seen],
+        seen: &mut Namespace,
+    ) -> Result<(), Reason> {
         let names = names_of(self.ours(name, links));
         let tunnels = names_of(self.ours(name, links).filter(|l| matches!(l.kind, SeenKind::Vxlan { .. })));
         let socket = &mut self.session.namespace(name)?.route;
@@ -131,9 +138,13 @@ impl<'h> Observer<'h> {
     fn firewall(&mut self, name: &NamespaceName, links: &[Seen], seen: &mut Namespace) -> Result<(), Reason> {
         let table = self.session.host.config.nft_table.clone();
         seen.firewall = firewall::read(&mut self.session.namespace(name)?.filter, &table)?;
+        if firewall::isolated_bridges(&seen.firewall).is_empty() {
+            return Ok(());
+        }
         // A rule that keeps ports apart is there only if it holds for every port.
+        let isolated = links::by_port(&mut self.session, name)?;
         seen.firewall.retain(|rule| match rule {
-            FirewallRule::Isolate { bridge } => ports_of(links, bridge).all(|port| port.isolated),
+            FirewallRule::Isolate { bridge } => ports_of(links, bridge).all(|port| port.isolated == isolated),
             _ => true,
         });
         Ok(())

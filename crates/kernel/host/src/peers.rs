@@ -19,10 +19,12 @@ fn known_as(socket: &mut Socket, namespace: &File) -> Result<Option<i32>, Reason
     message.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()));
     let replies = socket.request(&Request::route(&RouteNetlinkMessage::GetNsId(message), 0))?;
     Ok(replies.iter().find_map(|reply| match reply.route()? {
-        RouteNetlinkMessage::NewNsId(message) => message.attributes.iter().find_map(|attribute| match attribute {
-            NsidAttribute::Id(id) if *id >= 0 => Some(*id),
-            _ => None,
-        }),
+        RouteNetlinkMessage::NewNsId(message) => {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+                _ => None,
+            })
+        }
         _ => None,
     }))
 }

@@ -83,9 +83,10 @@ fn try_out() -> Vec<String> {
     note("VXLAN (module vxlan, CONFIG_VXLAN)", trial_link(&mut session, "vxlan0", vxlan));
     let pair = LinkKind::Veth { peer_namespace: NamespaceName::Host, peer: "veth1".into() };
     note("pairs of links (module veth, CONFIG_VETH)", trial_link(&mut session, "veth0", pair));
-    note("packet filtering with translation (CONFIG_NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_FIB_INET, NFT_CT)", {
-        trial_firewall(&mut session)
-    });
+    note(
+        "packet filtering with translation (CONFIG_NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_FIB_INET, NFT_CT)",
+        trial_firewall(&mut session),
+    );
     note("forwarding (is /proc/sys writable?)", sysctl::write("net.ipv4.ip_forward", "1"));
     missing
 }

@@ -50,7 +50,9 @@ impl<'h> Session<'h> {
             };
             self.entered.insert(name.clone(), entered);
         }
-        self.entered.get_mut(name).ok_or(Reason::Impossible("a namespace was lost while it was being entered"))
+        self.entered
+            .get_mut(name)
+            .ok_or(Reason::Impossible("a namespace was lost while it was being entered"))
     }
 
     /// Moves the thread itself into the namespace: needed for what is not asked over a socket.
@@ -93,7 +95,8 @@ impl Entered {
         if let Some(index) = self.indexes.get(link) {
             return Ok(*index);
         }
-        let seen: Seen = links::find(&mut self.route, link)?.ok_or_else(|| Reason::NoLink(link.to_owned()))?;
+        let seen: Seen =
+            links::find(&mut self.route, link)?.ok_or_else(|| Reason::NoLink(link.to_owned()))?;
         self.indexes.insert(link.to_owned(), seen.index);
         Ok(seen.index)
     }
@@ -119,6 +122,7 @@ impl Entered {
 
 /// The name, if it can be a file's in the directory of namespaces.
 pub(crate) fn checked(name: &str) -> Result<&str, Reason> {
-    let plain = Path::new(name).components().count() == 1 && !name.contains('/') && name != "." && name != "..";
+    let plain =
+        Path::new(name).components().count() == 1 && !name.contains('/') && name != "." && name != "..";
     if plain { Ok(name) } else { Err(Reason::Impossible("a namespace's name must be a plain file name")) }
 }

@@ -37,7 +37,7 @@ impl Chain {
         }
     }
 
-    /// Where it is called (`NF_INET_…` of linux/netfilter.h).
+    /// Where it is called (`NF_INET_…` of `linux/netfilter.h`).
     pub(crate) fn hook(self) -> u32 {
         match self {
             Self::Guard | Self::Prerouting => 0,
@@ -47,7 +47,7 @@ impl Chain {
         }
     }
 
-    /// When it is called (`NF_IP_PRI_…` of linux/netfilter_ipv4.h: raw, dstnat, filter, srcnat).
+    /// When it is called (`NF_IP_PRI_…` of `linux/netfilter_ipv4.h`: raw, dstnat, filter, srcnat).
     pub(crate) fn priority(self) -> i32 {
         match self {
             Self::Guard => -300,
@@ -98,7 +98,7 @@ fn masquerade(source: IpNet, bridge: &str) -> Vec<Part> {
 }
 
 /// What is routed from the bridge to the bridge, unless it goes by a host-mode port. Frames that the bridge passes
-/// from port to port never come here; the ports are isolated for those.
+/// from port to port come here only with `br_netfilter`; else the ports are isolated for those.
 fn isolate(bridge: &str) -> Part {
     let between = Expressions::new().entered_by(Is::Equal, bridge).leaves_by(Is::Equal, bridge);
     part(Chain::Forward, between.translated(Is::Different).drop_it())
@@ -108,8 +108,8 @@ fn host_port(protocol: u8, published: u16, address: IpAddr, target: u16) -> Vec<
     let translated = || {
         Expressions::new()
             .family_of(address)
-            .to_own_address()
-            .to_port(protocol, published)
+            .sent_to_own_address()
+            .sent_to_port(protocol, published)
             .translate_to(address, target)
     };
     let mut parts = vec![part(Chain::Prerouting, translated()), part(Chain::Output, translated())];
@@ -117,11 +117,13 @@ fn host_port(protocol: u8, published: u16, address: IpAddr, target: u16) -> Vec<
         && address.is_ipv4()
     {
         // The node's own connections to 127.0.0.1 must not carry that address onto the bridge…
-        let from_loopback =
-            Expressions::new().address_in(Side::Source, loopback).address_in(Side::Destination, address.into());
+        let from_loopback = Expressions::new()
+            .address_in(Side::Source, loopback)
+            .address_in(Side::Destination, address.into());
         parts.push(part(Chain::Postrouting, from_loopback.masquerade()));
         // …and as they need `route_localnet`, nobody outside may use it to reach services on 127.0.0.1.
-        let intruder = Expressions::new().entered_by(Is::Different, "lo").address_in(Side::Destination, loopback);
+        let intruder =
+            Expressions::new().entered_by(Is::Different, "lo").address_in(Side::Destination, loopback);
         parts.push(part(Chain::Guard, intruder.drop_it()));
     }
     parts

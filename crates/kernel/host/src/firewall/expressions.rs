@@ -134,16 +134,14 @@ impl Expressions {
     }
 
     /// `fib daddr type local`.
-    pub(crate) fn to_own_address(self) -> Self {
-        let data = Attributes::new()
-            .be32(1, REGISTER_1)
-            .be32(2, NFT_FIB_RESULT_ADDRTYPE)
-            .be32(3, NFTA_FIB_F_DADDR);
+    pub(crate) fn sent_to_own_address(self) -> Self {
+        let data =
+            Attributes::new().be32(1, REGISTER_1).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR);
         self.expression("fib", &data).compare(Is::Equal, &RTN_LOCAL.to_ne_bytes())
     }
 
     /// `meta l4proto` and `th dport`.
-    pub(crate) fn to_port(self, protocol: u8, port: u16) -> Self {
+    pub(crate) fn sent_to_port(self, protocol: u8, port: u16) -> Self {
         self.meta(NFT_META_L4PROTO)
             .compare(Is::Equal, &[protocol])
             .payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2)

@@ -46,7 +46,9 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 }
 
 fn protocol_of(name: &str) -> Option<Protocol> {
-    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|protocol| protocol_name(*protocol) == name)
+    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+        .into_iter()
+        .find(|protocol| protocol_name(*protocol) == name)
 }
 
 #[cfg(test)]
@@ -56,7 +58,10 @@ mod tests {
     #[test]
     fn a_comment_tells_the_rule_again() {
         let rules = [
-            FirewallRule::Masquerade { source: "172.18.0.0/16".parse().unwrap(), bridge: "docker_gwbridge".into() },
+            FirewallRule::Masquerade {
+                source: "172.18.0.0/16".parse().unwrap(),
+                bridge: "docker_gwbridge".into(),
+            },
             FirewallRule::Isolate { bridge: "docker_gwbridge".into() },
             FirewallRule::HostPort {
                 protocol: Protocol::Sctp,

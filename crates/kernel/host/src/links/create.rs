@@ -5,11 +5,11 @@ use crate::addresses;
 use crate::netlink::Request;
 use crate::peers;
 use crate::session::Session;
-use crate::Reason;
+use crate::{Reason, sysctl};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVxlan,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 use shoal_model::Mac;
@@ -159,7 +159,8 @@ fn create_vxlan(
     let mut message = describe(name, link.mac, link.mtu);
     message.attributes.push(of_kind(InfoKind::Vxlan, InfoData::Vxlan(data)));
     message.attributes.push(LinkAttribute::NetNsFd(descriptor(session, namespace)?));
-    match new_link(session, &NamespaceName::Host, message, None) {
+    let marked = (*namespace == NamespaceName::Host).then_some(name);
+    match new_link(session, &NamespaceName::Host, message, marked) {
         Err(Reason::Kernel { errno: Errno::EEXIST, .. }) => Err(Reason::VniInUse { vni, port }),
         result => result,
     }
@@ -245,7 +246,12 @@ fn change(
 }
 
 /// Properties that are set after birth, and addresses.
-fn finish(session: &mut Session<'_>, namespace: &NamespaceName, name: &str, link: &Link) -> Result<(), Reason> {
+fn finish(
+    session: &mut Session<'_>,
+    namespace: &NamespaceName,
+    name: &str,
+    link: &Link,
+) -> Result<(), Reason> {
     set(session, namespace, name, link)?;
     let entered = session.namespace(namespace)?;
     let index = entered.index_of(name)?;
@@ -263,7 +269,8 @@ pub(crate) fn set(
     name: &str,
     link: &Link,
 ) -> Result<(), Reason> {
-    let seen = find(&mut session.namespace(namespace)?.route, name)?.ok_or_else(|| Reason::NoLink(name.to_owned()))?;
+    let seen = find(&mut session.namespace(namespace)?.route, name)?
+        .ok_or_else(|| Reason::NoLink(name.to_owned()))?;
     check_owner(session, namespace, &seen)?;
     let mut attributes = vec![LinkAttribute::IfName(name.to_owned())];
     if let Some(mac) = link.mac.filter(|mac| seen.mac != Some(*mac)) {
@@ -283,12 +290,24 @@ pub(crate) fn set(
         change(session, namespace, Some(link.up), attributes)?;
     }
     if let Some(bridge) = &link.master {
-        let table = &session.host.config.nft_table;
-        if session.namespace(namespace)?.keeps_apart(table, bridge)? && !seen.isolated {
-            isolate(session, namespace, name, true)?;
+        let table = session.host.config.nft_table.clone();
+        let apart = session.namespace(namespace)?.keeps_apart(&table, bridge)?;
+        let wanted = apart && by_port(session, namespace)?;
+        if wanted != seen.isolated {
+            isolate(session, namespace, name, wanted)?;
         }
     }
     Ok(())
+}
+
+/// Whether ports that are to be kept apart have to be isolated one by one. Frames between two ports of a bridge
+/// usually never reach the packet filter's `forward` hook, so only the bridge can drop them. But where `br_netfilter`
+/// sends frames through the packet filter the rule there drops them, and isolation would do harm: with translation to
+/// a container on the same bridge (a host-mode port) the frame stays within the bridge and would be dropped too.
+pub(crate) fn by_port(session: &mut Session<'_>, namespace: &NamespaceName) -> Result<bool, Reason> {
+    session.stand_in(namespace)?;
+    let filters = |name: &str| Ok::<_, Reason>(sysctl::read(name)?.as_deref() == Some("1"));
+    Ok(!(filters("net.bridge.bridge-nf-call-iptables")? && filters("net.bridge.bridge-nf-call-ip6tables")?))
 }
 
 /// Keeps a bridge's port apart from other such ports, or no longer.
@@ -305,20 +324,20 @@ fn isolate(session: &mut Session<'_>, namespace: &NamespaceName, port: &str, on:
     session.namespace(namespace)?.route.request(&request).map(drop)
 }
 
-/// Keeps the ports of these bridges apart and no others of Shoal's. Frames between two ports of one bridge never
-/// reach the packet filter's `forward` hook, so only the bridge itself can drop them.
+/// Isolates the ports of these bridges, if they have to be (see [`by_port`]), and no others of Shoal's.
 pub(crate) fn set_isolated(
     session: &mut Session<'_>,
     namespace: &NamespaceName,
     bridges: &BTreeSet<String>,
 ) -> Result<(), Reason> {
+    let by_port = by_port(session, namespace)?;
     let links = dump(&mut session.namespace(namespace)?.route)?;
     for port in &links {
         let Some(bridge) = links.iter().find(|link| Some(link.index) == port.master) else { continue };
         if check_owner(session, namespace, bridge).is_err() {
             continue;
         }
-        let wanted = bridges.contains(&bridge.name);
+        let wanted = by_port && bridges.contains(&bridge.name);
         if port.isolated != wanted {
             isolate(session, namespace, &port.name, wanted)?;
         }

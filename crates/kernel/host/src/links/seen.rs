@@ -1,10 +1,11 @@
 //! A link as the kernel shows it.
 
-use crate::netlink::{Request, Socket};
 use crate::Reason;
+use crate::netlink::{Request, Socket};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use nix::errno::Errno;
 use shoal_model::Mac;

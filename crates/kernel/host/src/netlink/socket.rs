@@ -155,7 +155,8 @@ impl Socket {
     pub(crate) fn transaction(&mut self, requests: &[Request], end: &Request) -> Result<(), Reason> {
         let count = requests.len();
         // The end marker itself is never acknowledged by older kernels, so the last real request is.
-        let marked = requests.iter().enumerate().map(|(i, r)| (r, if i + 1 == count { NLM_F_ACK } else { 0 }));
+        let marked =
+            requests.iter().enumerate().map(|(i, r)| (r, if i + 1 == count { NLM_F_ACK } else { 0 }));
         let last = self.send(marked.chain([(end, 0)]))?.wrapping_sub(1);
         loop {
             for message in self.receive()? {
@@ -177,7 +178,8 @@ impl Socket {
         let mut buffer = Vec::new();
         for (request, flags) in requests {
             self.sequence = self.sequence.wrapping_add(1);
-            let length = u32::try_from(HEADER + request.body.len()).map_err(|_| malformed("request too long"))?;
+            let length =
+                u32::try_from(HEADER + request.body.len()).map_err(|_| malformed("request too long"))?;
             buffer.extend_from_slice(&length.to_ne_bytes());
             buffer.extend_from_slice(&request.kind.to_ne_bytes());
             buffer.extend_from_slice(&(request.flags | flags | NLM_F_REQUEST).to_ne_bytes());
@@ -263,7 +265,8 @@ impl Message {
             _ if self.flags & NLM_F_CAPPED != 0 => 4 + HEADER,
             _ => 4 + (read_u32(&self.body, 4)? as usize).next_multiple_of(4),
         };
-        let (_, words) = read_attributes(self.body.get(start..)?).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
+        let (_, words) =
+            read_attributes(self.body.get(start..)?).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
         Some(String::from_utf8_lossy(words).trim_end_matches('\0').to_owned())
     }
 }
