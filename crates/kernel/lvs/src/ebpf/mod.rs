@@ -1,5 +1,32 @@
 //! The eBPF engine.
+//!
+//! Everything that matters lives in the kernel and is pinned in a private bpffs: maps, and what is attached. This
+//! process only compares and repairs; while it is away, traffic goes on.
 
+mod abi;
+mod attachments;
+mod bpffs;
+mod clsact;
+mod counting;
+mod entries;
+mod flows;
+mod map;
+mod mesh;
+mod namespace;
+mod object;
+mod program;
+mod sandboxes;
+mod services;
+mod syscall;
+
+use crate::{Difference, Error, LiveCounters, VirtualServer};
+use attachments::{Attacher, Means};
+use bpffs::PinRoot;
+use map::Maps;
+use namespace::{Places, Survey};
+use object::Programs;
+use services::Held;
+use shoal_model::lvs::Table;
 use std::path::PathBuf;
 
 /// How programs are attached to links.
@@ -40,4 +67,133 @@ impl EbpfConfig {
             attachment: TcAttachment::Auto,
         }
     }
+
+    fn places(&self) -> Result<Places, Error> {
+        Places::new(self.host_namespace.as_deref(), &self.netns_root)
+    }
+}
+
+/// The virtual server in eBPF.
+#[derive(Debug)]
+pub struct Ebpf {
+    places: Places,
+    pins: PinRoot,
+    maps: Maps,
+    programs: Programs,
+    means: Means,
+}
+
+impl Ebpf {
+    /// Loads the programs, and takes over the maps and attached programs of an earlier process.
+    ///
+    /// # Errors
+    /// When the kernel refuses the programs (see [`probe`]), or `pin_root` cannot be used.
+    pub fn open(config: &EbpfConfig) -> Result<Self, Error> {
+        let places = config.places()?;
+        let pins = PinRoot::open(&config.pin_root)?;
+        let programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+        let maps = Maps::open(&pins.maps())?;
+        let means = match config.attachment {
+            TcAttachment::Tcx => Means::Tcx,
+            TcAttachment::Clsact => Means::Clsact,
+            TcAttachment::Auto if attachments::has_tcx(&programs)? => Means::Tcx,
+            TcAttachment::Auto => Means::Clsact,
+        };
+        let engine = Self { places, pins, maps, programs, means };
+        engine.attacher().take_over()?;
+        Ok(engine)
+    }
+
+    /// Detaches and unpins everything and unmounts the bpffs: nothing is left. Does nothing where nothing is.
+    ///
+    /// # Errors
+    /// When something cannot be removed; call again.
+    pub fn remove(config: &EbpfConfig) -> Result<(), Error> {
+        let Some(pins) = PinRoot::existing(&config.pin_root)? else { return Ok(()) };
+        let places = config.places()?;
+        for version in pins.all()? {
+            attachments::detach_all(&places, &version.join("attached"))?;
+            bpffs::remove_version(&version)?;
+        }
+        pins.unmount()
+    }
+
+    fn attacher(&self) -> Attacher<'_> {
+        Attacher { pins: &self.pins, places: &self.places, programs: &self.programs, means: self.means }
+    }
+
+    fn services(&self, table: &Table, found: &mut Vec<Difference>) -> Result<(), Error> {
+        let plan = services::plan(table, &Held::read(&self.maps)?);
+        for step in &plan.steps {
+            services::act(&self.maps, step)?;
+        }
+        found.extend(plan.differences);
+        Ok(())
+    }
+
+    /// What daemons with other layouts of the maps left; they have served until now.
+    fn remove_outdated(&self) -> Result<(), Error> {
+        for version in self.pins.outdated()? {
+            attachments::detach_all(&self.places, &version.join("attached"))?;
+            bpffs::remove_version(&version)?;
+        }
+        Ok(())
+    }
+
+    fn survey(&self, table: &Table) -> Result<Survey, Error> {
+        let mut wanted = attachments::links_by_namespace(&attachments::spots(table.mesh.as_ref()));
+        for name in sandboxes::namespaces(table) {
+            wanted.entry(name).or_default();
+        }
+        self.places.survey(wanted).map_err(|e| Error::system("looking into the namespaces", e))
+    }
+}
+
+impl VirtualServer for Ebpf {
+    fn name(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
+        let mut found = Vec::new();
+        let survey = self.survey(table)?;
+        self.services(table, &mut found)?;
+        sandboxes::sync(&self.maps, table, &survey, &mut found)?;
+        mesh::sync(&self.maps, table, &survey, &mut found)?;
+        self.attacher().sync(&attachments::spots(table.mesh.as_ref()), &survey, &mut found)?;
+        flows::forget(&self.maps)?;
+        self.remove_outdated()?;
+        Ok(found)
+    }
+
+    fn counters(&mut self) -> Result<LiveCounters, Error> {
+        counting::read(&self.maps)
+    }
+}
+
+/// Whether this kernel can run the engine: loads the programs, and lets go of them again.
+///
+/// # Errors
+/// Tells what is missing.
+pub fn probe() -> Result<(), Error> {
+    let unsupported = |what: &str, source: Error| Error::Unsupported {
+        what: what.to_owned(),
+        source: Some(Box::new(source)),
+    };
+    attachments::root_cgroup()?;
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !known.lines().any(|line| line.ends_with("\tbpf")) {
+        return Err(Error::Unsupported {
+            what: "the kernel has no bpf file system".to_owned(),
+            source: None,
+        });
+    }
+    namespace::own_cookie().map_err(|e| {
+        unsupported(
+            "namespaces have no cookies (SO_NETNS_COOKIE, Linux 5.14)",
+            Error::system("reading it", e),
+        )
+    })?;
+    Programs::load(None, 1024).map_err(|e| unsupported("the kernel refuses the programs", e))?;
+    Ok(())
 }

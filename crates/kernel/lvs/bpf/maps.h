@@ -1,0 +1,71 @@
+/* The maps. User space pins each by its name; sizes of the flow maps are set when they are made. */
+#pragma once
+
+#include "abi.h"
+#include "kernel.h"
+
+#define HASH(map, key_type, value_type, entries)           \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_HASH);           \
+		__uint(map_flags, BPF_F_NO_PREALLOC);      \
+		__uint(max_entries, entries);              \
+		__type(key, key_type);                     \
+		__type(value, value_type);                 \
+	} map SEC(".maps")
+
+#define RECENT(map, key_type, value_type)                  \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_LRU_HASH);       \
+		__uint(max_entries, 65536);                \
+		__type(key, key_type);                     \
+		__type(value, value_type);                 \
+	} map SEC(".maps")
+
+/* The declared table. */
+HASH(vip_services, struct vip_key, struct service, 65536);
+HASH(port_services, struct port_key, struct service, 65536);
+HASH(slots, struct slot_key, __u32, 4194304);
+HASH(servers, __u32, struct server, 1048576);
+HASH(sandboxes, __u64, struct sandbox, 65536);
+HASH(node_addresses, struct address, __u32, 1024);
+HASH(mesh_tasks, __u32, struct mesh_task, 65536);
+HASH(task_ports, struct task_port_key, struct task_port, 262144);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mesh);
+} mesh_settings SEC(".maps");
+
+/* Counters, apart from what they count so that a change of the table does not reset them. */
+HASH(cursors, __u32, __u32, 131072);
+HASH(tallies, __u32, struct tally, 1048576);
+
+/* What the traffic itself left behind. */
+RECENT(entry_flows, struct entry_key, struct entry_flow);
+RECENT(task_flows, struct task_key, struct task_flow);
+RECENT(clashes, struct clash_key, struct clash);
+RECENT(datagram_choices, struct datagram_key, struct datagram_choice);
+RECENT(datagram_peers, struct datagram_key, struct datagram_asked);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connected);
+} connected_sockets SEC(".maps");
+
+/* User space's own: numbers of networks by id, and the next free numbers. The programs never look at these, but
+ * they must survive with the maps whose keys they explain. */
+struct network_id {
+	char text[28];
+};
+HASH(networks, struct network_id, __u32, 16384);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, __u32);
+	__type(value, __u32);
+} next_numbers SEC(".maps");

@@ -1,0 +1,191 @@
+/* The mesh at the task: on the host's end of its ingress link, in the ingress network's namespace.
+ *
+ * What a client addressed (node and published port) becomes the task's own address and port, and back again in the
+ * answers, which are sent to the entry node that the request came from. Everything needed is learned again from any
+ * packet, so that nothing is lost for good with the maps.
+ */
+#pragma once
+
+#include "flow.h"
+
+#define CLASH_TRIES 8
+
+/* The key under which the task's answers to this client are found. */
+INLINE void key_at_task(const struct packet *packet, const struct mesh_task *task, __u16 port, struct task_key *key)
+{
+	key->task = task->address;
+	set_ipv4(&key->client, packet->source);
+	key->client_port = packet->source_port;
+	key->port = port;
+	key->protocol = packet->protocol;
+}
+
+INLINE void clash_key_of(const struct task_key *key, const struct task_flow *wanted, struct clash_key *clash)
+{
+	clash->flow = *key;
+	clash->node = wanted->node;
+	clash->published = wanted->published;
+}
+
+INLINE bool same_request(const struct task_flow *a, const struct task_flow *b)
+{
+	return a->published == b->published && a->client_port == b->client_port && same_address(&a->node, &b->node);
+}
+
+INLINE bool is_over(const struct packet *packet, const struct task_flow *flow, __u64 now)
+{
+	return is_closed(flow->state) || is_idle(now, flow->seen, packet->protocol, flow->state);
+}
+
+/* Two flows of one client, by two entry nodes or two published ports, may be one and the same to the task: same
+ * address and port, same target. The later one gets another client port on its way to the task.
+ */
+INLINE bool take_other_port(const struct packet *packet, struct task_key *key, const struct clash_key *clash_key,
+			    __u64 now)
+{
+	struct task_flow *taken;
+	struct clash clash = {};
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < CLASH_TRIES; i++) {
+		clash.client_port = swap16(1024 + bpf_get_prandom_u32() % (65536 - 1024));
+		key->client_port = clash.client_port;
+		taken = bpf_map_lookup_elem(&task_flows, key);
+		if (!taken || is_over(packet, taken, now))
+			return bpf_map_update_elem(&clashes, clash_key, &clash, BPF_ANY) == 0;
+	}
+	return false;
+}
+
+/* The flow that the task knows this packet's by, if any; settles which client port it has there. `fails` when the
+ * flow cannot be told apart from another one.
+ */
+INLINE struct task_flow *find_flow(const struct packet *packet, struct task_key *key, const struct task_flow *wanted,
+				   bool *fails)
+{
+	struct task_flow *kept = bpf_map_lookup_elem(&task_flows, key);
+	struct clash_key clash_key = {};
+	struct clash *known;
+
+	if (kept && same_request(kept, wanted))
+		return kept;
+	/* Looked up even if the other flow is over by now: this one keeps its port to its end. */
+	clash_key_of(key, wanted, &clash_key);
+	known = bpf_map_lookup_elem(&clashes, &clash_key);
+	if (known)
+		key->client_port = known->client_port;
+	else if (!kept || is_over(packet, kept, wanted->seen))
+		return kept;
+	else
+		*fails = !take_other_port(packet, key, &clash_key, wanted->seen);
+	return bpf_map_lookup_elem(&task_flows, key);
+}
+
+/* Notes who must get the answers. May change the key's client port; false when that cannot be done. */
+INLINE bool remember(const struct packet *packet, struct task_key *key, struct task_flow *wanted)
+{
+	struct task_flow *kept;
+	bool fails = false;
+
+	wanted->seen = bpf_ktime_get_ns();
+	wanted->state = state_after_client(0, packet);
+	kept = find_flow(packet, key, wanted, &fails);
+	if (fails)
+		return false;
+	if (!kept || !same_request(kept, wanted) || opens(packet))
+		return bpf_map_update_elem(&task_flows, key, wanted, BPF_ANY) == 0;
+	kept->seen = wanted->seen;
+	kept->state |= wanted->state;
+	__builtin_memcpy(kept->entry_mac, wanted->entry_mac, sizeof(kept->entry_mac));
+	return true;
+}
+
+INLINE struct mesh_task *task_behind(struct __sk_buff *skb)
+{
+	__u32 port_link = skb->ifindex;
+
+	return bpf_map_lookup_elem(&mesh_tasks, &port_link);
+}
+
+/* The task's port for a published one; 0 when the packet is not for a published port of this task. */
+INLINE __u16 target_of(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct task_port_key key = {
+		.port_link = skb->ifindex,
+		.published = packet->destination_port,
+		.protocol = packet->protocol,
+	};
+	struct task_port *port = bpf_map_lookup_elem(&task_ports, &key);
+
+	return port ? port->target : 0;
+}
+
+/* TC egress of the task's port: packets on their way to the task. Frames that are flooded here though meant for others
+ * are not touched. Packets to the task's own address (of the nodes' own processes) need no translation, only their
+ * way back.
+ */
+SEC("classifier")
+int task_in(struct __sk_buff *skb)
+{
+	struct mesh_task *task = task_behind(skb);
+	struct task_key key = {};
+	struct task_flow wanted = {};
+	struct ethernet ethernet;
+	struct packet packet;
+	__u16 target;
+
+	if (!task || bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
+	    !same_mac(ethernet.destination, task->mac) || !read_packet(skb, &packet))
+		return TC_ACT_OK;
+	__builtin_memcpy(wanted.entry_mac, ethernet.source, sizeof(wanted.entry_mac));
+	wanted.client_port = packet.source_port;
+	set_ipv4(&wanted.node, packet.destination);
+	target = packet.destination_port;
+	if (packet.destination != task->address.word[3]) {
+		target = target_of(skb, &packet);
+		if (!target)
+			return TC_ACT_OK;
+		wanted.published = packet.destination_port;
+	}
+	key_at_task(&packet, task, target, &key);
+	if (!remember(&packet, &key, &wanted))
+		return TC_ACT_SHOT;
+	if (set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, key.client_port) ||
+	    set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, target) ||
+	    set_address(skb, &packet, IPV4_DESTINATION_AT, packet.destination, task->address.word[3]))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}
+
+/* TC ingress of the task's port: what the task sends. Answers go back to the entry node, from what was addressed. */
+SEC("classifier")
+int task_out(struct __sk_buff *skb)
+{
+	struct mesh_task *task = task_behind(skb);
+	struct task_key key = {};
+	struct task_flow *flow, answer;
+	struct packet packet;
+
+	if (!task || !read_packet(skb, &packet) || packet.source != task->address.word[3])
+		return TC_ACT_OK;
+	key.task = task->address;
+	set_ipv4(&key.client, packet.destination);
+	key.client_port = packet.destination_port;
+	key.port = packet.source_port;
+	key.protocol = packet.protocol;
+	flow = bpf_map_lookup_elem(&task_flows, &key);
+	if (!flow)
+		return TC_ACT_OK;
+	flow->seen = bpf_ktime_get_ns();
+	flow->state = state_after_server(flow->state, &packet);
+	answer = *flow;
+	if (bpf_skb_store_bytes(skb, 0, answer.entry_mac, sizeof(answer.entry_mac), 0))
+		return TC_ACT_SHOT;
+	if (!answer.published)
+		return TC_ACT_OK;
+	if (set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, answer.client_port) ||
+	    set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, answer.published) ||
+	    set_address(skb, &packet, IPV4_SOURCE_AT, packet.source, answer.node.word[3]))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}

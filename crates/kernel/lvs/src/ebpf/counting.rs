@@ -1,0 +1,66 @@
+//! Live counters, from the programs' own tallies and from the flows that are known now.
+
+use super::abi::{
+    FLOW_ANSWERED, FLOW_CLIENT_FIN, FLOW_SERVER_FIN, IDLE_DATAGRAM, PROTOCOL_TCP, is_closed, longest_idle,
+    text_of,
+};
+use super::flows::now;
+use super::map::Maps;
+use super::services::Held;
+use crate::{Error, LiveCounters};
+use shoal_model::TaskId;
+use shoal_model::lvs::Counters;
+use std::collections::BTreeMap;
+
+/// Counts.
+pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
+    let held = Held::read(maps)?;
+    let names: BTreeMap<u32, _> = held
+        .services
+        .iter()
+        .filter_map(|(key, service)| Some((service.number, held.name_of(key)?)))
+        .collect();
+    let mut by_server: BTreeMap<u32, Counters> = BTreeMap::new();
+    for (number, tally) in maps.tallies.dump()? {
+        let (active, inactive) = (tally.active, tally.inactive);
+        by_server.insert(number, Counters { active, inactive, connections: tally.connections });
+    }
+    add_flows(maps, &mut by_server)?;
+    // A service without real servers is there all the same.
+    let mut counters: LiveCounters = names.values().map(|name| (name.clone(), BTreeMap::new())).collect();
+    for (number, server) in &held.servers {
+        let name = names.get(&server.service);
+        let task = text_of(&server.task).parse::<TaskId>().ok();
+        if let Some((name, task)) = name.zip(task) {
+            let of_service = counters.entry(name.clone()).or_default();
+            of_service.insert(task, by_server.get(number).copied().unwrap_or_default());
+        }
+    }
+    Ok(counters)
+}
+
+fn add_flows(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {
+    let now = now()?;
+    for (key, flow) in maps.entry_flows.dump()? {
+        if now.saturating_sub(flow.seen) > longest_idle(key.protocol, flow.state) {
+            continue;
+        }
+        let counters = by_server.entry(flow.server).or_default();
+        if key.protocol == PROTOCOL_TCP && is_established(flow.state) {
+            counters.active += 1;
+        } else {
+            counters.inactive += 1;
+        }
+    }
+    for (_, choice) in maps.datagram_choices.dump()? {
+        if now.saturating_sub(choice.seen) <= IDLE_DATAGRAM {
+            by_server.entry(choice.server).or_default().inactive += 1;
+        }
+    }
+    Ok(())
+}
+
+/// As LVS counts: neither side has said goodbye.
+fn is_established(state: u32) -> bool {
+    state & FLOW_ANSWERED != 0 && !is_closed(state) && state & (FLOW_CLIENT_FIN | FLOW_SERVER_FIN) == 0
+}

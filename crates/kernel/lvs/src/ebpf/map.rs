@@ -1,0 +1,110 @@
+//! Typed handles of the pinned maps.
+
+use super::abi::{
+    Address, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, Mesh, MeshTask, NetworkText,
+    Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey, TaskPort, TaskPortKey,
+    VipKey,
+};
+use super::syscall;
+use crate::Error;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// A map in the kernel.
+#[derive(Debug)]
+pub(crate) struct Map<K, V> {
+    name: &'static str,
+    fd: OwnedFd,
+    types: PhantomData<fn(K) -> V>,
+}
+
+impl<K: Plain, V: Plain> Map<K, V> {
+    /// Opens the map pinned below `directory`.
+    fn open(directory: &Path, name: &'static str) -> Result<Self, Error> {
+        let failed = |source| Error::system(format!("opening the map {name}"), source);
+        let fd = syscall::open_pinned(&directory.join(name)).map_err(failed)?;
+        let (key, value) = syscall::map_sizes(fd.as_fd()).map_err(failed)?;
+        if (key as usize, value as usize) != (size_of::<K>(), size_of::<V>()) {
+            return Err(failed(io::Error::other(format!("it holds {key} -> {value} bytes"))));
+        }
+        Ok(Self { name, fd, types: PhantomData })
+    }
+
+    fn failed(&self, doing: &str, source: io::Error) -> Error {
+        Error::system(format!("{doing} the map {}", self.name), source)
+    }
+
+    /// The value under `key`.
+    pub(crate) fn get(&self, key: &K) -> Result<Option<V>, Error> {
+        syscall::lookup(self.fd.as_fd(), key).map_err(|e| self.failed("reading", e))
+    }
+
+    /// Adds or replaces.
+    pub(crate) fn put(&self, key: &K, value: &V) -> Result<(), Error> {
+        syscall::update(self.fd.as_fd(), key, value).map_err(|e| self.failed("writing", e))
+    }
+
+    /// Removes, if it is there.
+    pub(crate) fn remove(&self, key: &K) -> Result<(), Error> {
+        syscall::delete(self.fd.as_fd(), key).map(drop).map_err(|e| self.failed("deleting from", e))
+    }
+
+    /// Everything in it.
+    pub(crate) fn dump(&self) -> Result<Vec<(K, V)>, Error> {
+        syscall::dump(self.fd.as_fd()).map_err(|e| self.failed("reading all of", e))
+    }
+}
+
+macro_rules! maps {
+    ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
+        /// All maps that user space reads or writes.
+        #[derive(Debug)]
+        pub(crate) struct Maps { $($(#[$doc])* pub(crate) $name: Map<$key, $value>,)* }
+
+        impl Maps {
+            /// Opens what is pinned below `directory`.
+            pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
+                Ok(Self { $($name: Map::open(directory, stringify!($name))?,)* })
+            }
+        }
+    };
+}
+
+maps! {
+    /// Services between tasks.
+    vip_services: VipKey => Service,
+    /// Services of the mesh.
+    port_services: PortKey => Service,
+    /// Rings: numbers of servers.
+    slots: SlotKey => u32,
+    /// Real servers by number.
+    servers: u32 => Server,
+    /// Balanced namespaces by cookie.
+    sandboxes: u64 => Sandbox,
+    /// The node's own addresses.
+    node_addresses: Address => u32,
+    /// Local tasks on the ingress network by interface number.
+    mesh_tasks: u32 => MeshTask,
+    /// Their ports.
+    task_ports: TaskPortKey => TaskPort,
+    /// Where the mesh hooks in; one entry.
+    mesh_settings: u32 => Mesh,
+    /// Turns of round robin by service.
+    cursors: u32 => u32,
+    /// Counters by server.
+    tallies: u32 => Tally,
+    /// Flows where they enter.
+    entry_flows: EntryKey => EntryFlow,
+    /// Flows at the tasks.
+    task_flows: TaskKey => TaskFlow,
+    /// Flows with another client port at the task.
+    clashes: ClashKey => Clash,
+    /// Servers of unconnected datagram sockets.
+    datagram_choices: DatagramKey => DatagramChoice,
+    /// Numbers of networks.
+    networks: NetworkText => u32,
+    /// The next free numbers: of services, of servers, of networks.
+    next_numbers: u32 => u32,
+}
