@@ -9,4 +9,24 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+mod allocate;
+mod assign;
+mod bootstrap;
+mod draft;
 mod ids;
+mod liveness;
+mod orchestrate;
+mod placement;
+mod plan;
+mod reap;
+mod schedule;
+mod service_status;
+mod tick;
+
+pub use assign::assign;
+pub use bootstrap::{Founding, bootstrap, ingress_network};
+pub use liveness::{Liveness, heartbeat_period};
+pub use orchestrate::is_up_to_date;
+pub use plan::{AllocationTrouble, Leaving, Plan, Report};
+pub use service_status::{ServiceStatus, service_status};
+pub use tick::tick;

@@ -20,3 +20,6 @@ pub use error::{AdmitError, Code};
 pub use network::{create_network, remove_network};
 pub use node::{remove_node, update_node};
 pub use service::{create_service, remove_service, update_service};
+
+pub(crate) use network::overlap;
+pub(crate) use ports::publishes_on_the_mesh;

@@ -183,12 +183,12 @@ fn resolve_network(state: &State, attachment: &mut NetworkAttachment) -> Result<
 fn check_data_exists(state: &State, spec: &ServiceSpec) -> Result<(), AdmitError> {
     let container = spec.task_template.container();
     let secrets = container.secrets.iter().filter(|wanted| {
-        !state.secrets().get(wanted.secret_id.as_str()).is_some_and(|s| s.spec.name == wanted.secret_name)
+        state.secrets().get(wanted.secret_id.as_str()).is_none_or(|s| s.spec.name != wanted.secret_name)
     });
     let missing: Vec<_> = secrets.map(|wanted| wanted.secret_name.as_str()).collect();
     report_missing("secret", &missing)?;
     let configs = container.configs.iter().filter(|wanted| {
-        !state.configs().get(wanted.config_id.as_str()).is_some_and(|c| c.spec.name == wanted.config_name)
+        state.configs().get(wanted.config_id.as_str()).is_none_or(|c| c.spec.name != wanted.config_name)
     });
     let missing: Vec<_> = configs.map(|wanted| wanted.config_name.as_str()).collect();
     report_missing("config", &missing)

@@ -1,0 +1,100 @@
+//! Which nodes can be counted on.
+
+use crate::draft::Draft;
+use crate::plan::Report;
+use shoal_model::cluster::Dispatcher;
+use shoal_model::node::NodeState;
+use shoal_model::{Node, NodeId, Timestamp};
+use shoal_store::{Change, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A node is down after this many heartbeat periods of silence (swarmkit `DefaultGracePeriodMultiplier`).
+const GRACE_PERIODS: u32 = 3;
+
+/// What the leader has heard. It is not replicated: a new leader starts with nothing but `leader_since`, and gives every
+/// node one grace period to be heard.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Liveness {
+    /// When each node was last heard. A node that left in order is taken out.
+    pub last_heartbeat: BTreeMap<NodeId, Timestamp>,
+    /// Since when this manager leads.
+    pub leader_since: Timestamp,
+    /// Nodes that may be gone: their session broke off, or a heartbeat is overdue. Their tasks get no new connections;
+    /// nothing else happens to them.
+    pub suspected: BTreeSet<NodeId>,
+}
+
+impl Liveness {
+    /// Notes that a node was heard; it is no longer suspected.
+    pub fn heard(&mut self, node: &NodeId, now: Timestamp) {
+        self.last_heartbeat.insert(node.clone(), now);
+        self.suspected.remove(node);
+    }
+
+    /// Suspects every node whose heartbeat is overdue by half a period; true when that is news.
+    pub fn suspect_overdue(&mut self, state: &State, now: Timestamp) -> bool {
+        let patience = heartbeat_period(state) * 3 / 2;
+        let mut news = false;
+        for node in state.nodes().values().filter(|node| node.status.state == NodeState::Ready) {
+            if now.since(self.last_seen(&node.id)) > patience {
+                news |= self.suspected.insert(node.id.clone());
+            }
+        }
+        news
+    }
+
+    /// When a node was last heard, or when this manager began to listen.
+    fn last_seen(&self, node: &NodeId) -> Timestamp {
+        self.last_heartbeat.get(node).copied().unwrap_or_default().max(self.leader_since)
+    }
+}
+
+/// The time between heartbeats.
+pub fn heartbeat_period(state: &State) -> Duration {
+    let asked = state.cluster().map_or(0, |cluster| cluster.spec.dispatcher.heartbeat_period);
+    let nanos = if asked > 0 { asked } else { Dispatcher::default().heartbeat_period };
+    Duration::from_nanos(nanos.unsigned_abs())
+}
+
+/// Marks nodes down that have been silent for the grace period, and ready that were heard within it.
+pub(crate) fn watch(draft: &mut Draft<'_>, liveness: &Liveness) {
+    let grace = heartbeat_period(draft.state()) * GRACE_PERIODS;
+    let mut changes = Vec::new();
+    let mut due = Vec::new();
+    for node in draft.state().nodes().values() {
+        let silent_at = liveness.last_seen(&node.id).plus(grace);
+        let heard = liveness.last_heartbeat.contains_key(&node.id);
+        if draft.now() >= silent_at {
+            changes.extend(mark_down(node));
+        } else {
+            due.push(silent_at);
+            if heard && node.status.state != NodeState::Ready {
+                changes.push((mark(node, NodeState::Ready, ""), Report::NodeReady { node: node.id.clone() }));
+            }
+        }
+    }
+    for at in due {
+        draft.look_again(at);
+    }
+    for (change, report) in changes {
+        draft.make(change);
+        draft.report(report);
+    }
+}
+
+fn mark_down(node: &Node) -> Option<(Change, Report)> {
+    let down = matches!(node.status.state, NodeState::Down | NodeState::Disconnected);
+    (!down).then(|| {
+        (mark(node, NodeState::Down, "heartbeat failure"), Report::NodeDown { node: node.id.clone() })
+    })
+}
+
+fn mark(node: &Node, state: NodeState, message: &str) -> Change {
+    Change::SetNodeState { id: node.id.clone(), state, message: message.to_owned() }
+}
+
+/// Whether a node's silence is certain.
+pub(crate) fn is_down(node: &Node) -> bool {
+    matches!(node.status.state, NodeState::Down | NodeState::Disconnected)
+}
