@@ -64,3 +64,17 @@ impl Error {
         matches!(self, Self::Shim { .. } | Self::Io { .. } | Self::Timeout(_) | Self::Refused(_))
     }
 }
+
+/// An error with its causes, for a log or a message that crosses a process border.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

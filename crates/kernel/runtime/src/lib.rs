@@ -11,21 +11,26 @@
 pub mod logs;
 
 mod attach;
+mod cgroup;
+mod clock;
 mod error;
 mod exec;
+mod failure;
 mod info;
+mod kill;
 mod runtime;
+mod seal;
+mod shim;
+mod shim_process;
 mod spec;
+mod state_dir;
+mod teardown;
+mod wire;
 
 pub use attach::{AttachSpec, Attachment};
 pub use error::Error;
 pub use exec::{ExecControl, ExecProcess, ExecSpec, ExecStdio};
 pub use info::ContainerInfo;
 pub use runtime::{Runtime, RuntimeConfig};
+pub use shim::shim_main;
 pub use spec::{BindMount, ContainerSpec, FileMount, Limits, MountKind, RootFs};
-
-/// The hidden `shoal shim …` subcommand: `args` is what follows the word `shim`. Must be called from `main` before any
-/// thread or async runtime exists. Returns the process's exit status.
-pub fn shim_main(_args: Vec<std::ffi::OsString>) -> i32 {
-    1
-}

@@ -1,10 +1,17 @@
 //! The container's log in Docker's json-file format: one JSON object a line.
+//!
+//! The shim writes it ([`line`]); whoever shows logs reads it, also long after the container has ended.
 
-use crate::Error;
+mod follow;
+mod line;
+mod read;
+
+pub use follow::follow;
+pub use read::read;
+
+pub(crate) use line::Cutter;
+
 use shoal_model::Timestamp;
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 /// Which of a log's lines are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,7 +20,7 @@ pub struct LogQuery {
     pub since: Option<Timestamp>,
     /// Not later than this.
     pub until: Option<Timestamp>,
-    /// Only the last so many lines; absent means all.
+    /// Only the last so many lines, counted before the other conditions, as Docker does; absent means all.
     pub tail: Option<u64>,
     /// Lines of standard output.
     pub stdout: bool,
@@ -41,20 +48,13 @@ pub struct LogLine {
     pub bytes: Vec<u8>,
 }
 
-/// The lines of a log as it is now, oldest first. No file is no lines.
-pub fn read(_path: &Path, _query: &LogQuery) -> Result<Vec<LogLine>, Error> {
-    Ok(Vec::new())
-}
-
-/// Gives `sink` the lines of a log, then those that are added, until `stop` is set, the sink breaks, `until` has passed,
-/// or `ended` says that the container has ended and all is read. Blocks: for a thread of its own. `stop` is seen within
-/// a quarter of a second.
-pub fn follow(
-    _path: &Path,
-    _query: &LogQuery,
-    _stop: &AtomicBool,
-    _ended: impl FnMut() -> bool,
-    _sink: impl FnMut(LogLine) -> ControlFlow<()>,
-) -> Result<(), Error> {
-    Ok(())
+impl LogQuery {
+    /// Whether a line is wanted, apart from `tail`.
+    fn wants(&self, line: &LogLine) -> bool {
+        let stream = match line.stream {
+            Stream::Stdout => self.stdout,
+            Stream::Stderr => self.stderr,
+        };
+        stream && self.since.is_none_or(|t| line.time >= t) && self.until.is_none_or(|t| line.time <= t)
+    }
 }
