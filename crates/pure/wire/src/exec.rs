@@ -58,3 +58,32 @@ pub struct Exec {
     /// Process id on the host; 0 while it does not run.
     pub pid: u32,
 }
+
+impl Exec {
+    /// Answer of `GET /exec/{id}/json`.
+    pub fn body(&self) -> serde_json::Value {
+        let (entrypoint, arguments) = match self.config.cmd.split_first() {
+            Some((program, arguments)) => (program.as_str(), arguments),
+            None => ("", &[][..]),
+        };
+        serde_json::json!({
+            "ID": self.id,
+            "Running": self.running,
+            "ExitCode": self.exit_code,
+            "ProcessConfig": {
+                "tty": self.config.tty,
+                "entrypoint": entrypoint,
+                "arguments": arguments,
+                "privileged": self.config.privileged,
+                "user": self.config.user,
+            },
+            "OpenStdin": self.config.attach_stdin,
+            "OpenStderr": self.config.attach_stderr,
+            "OpenStdout": self.config.attach_stdout,
+            "CanRemove": !self.running && self.exit_code.is_some(),
+            "ContainerID": self.container_id,
+            "DetachKeys": "",
+            "Pid": self.pid,
+        })
+    }
+}

@@ -121,4 +121,3 @@ pub struct Pruned {
     /// Bytes freed.
     pub bytes: u64,
 }
-

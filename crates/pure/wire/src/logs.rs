@@ -64,3 +64,53 @@ pub enum LogSource {
     /// One task.
     Task(TaskId),
 }
+
+/// How lines are decorated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogFormat {
+    /// RFC 3339 with nine fraction digits in front.
+    pub timestamps: bool,
+    /// `key=value,…` in front (behind the timestamp).
+    pub details: bool,
+}
+
+impl LogFormat {
+    /// The line as it travels. `details` is what [`TaskLogLine::details`] says, or empty.
+    pub fn apply(self, line: &LogLine, details: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(line.text.len() + details.len() + 32);
+        if self.timestamps {
+            out.extend_from_slice(line.at.to_rfc3339_nine().as_bytes());
+            out.push(b' ');
+        }
+        if self.details {
+            out.extend_from_slice(details.as_bytes());
+            out.push(b' ');
+        }
+        out.extend_from_slice(&line.text);
+        out
+    }
+}
+
+impl TaskLogLine {
+    /// Where the line comes from, in the form that `docker service logs` reads.
+    pub fn details(&self) -> String {
+        format!(
+            "com.docker.swarm.node.id={},com.docker.swarm.service.id={},com.docker.swarm.task.id={}",
+            self.node, self.service, self.task
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_come_before_details() {
+        let line = LogLine { at: Timestamp(1), stream: StdStream::Stdout, text: b"hi\n".to_vec() };
+        let plain = LogFormat::default().apply(&line, "a=b");
+        assert_eq!(plain, b"hi\n");
+        let full = LogFormat { timestamps: true, details: true }.apply(&line, "a=b");
+        assert_eq!(full, b"1970-01-01T00:00:00.000000001Z a=b hi\n");
+    }
+}

@@ -1,9 +1,9 @@
 //! The daemon and its machine.
 
+use ipnet::IpNet;
 use shoal_model::NodeId;
 use shoal_model::Timestamp;
 use shoal_model::spec::Labels;
-use ipnet::IpNet;
 
 /// What does not change while the daemon runs, and a few counts.
 #[derive(Debug, Clone, PartialEq, Default)]
