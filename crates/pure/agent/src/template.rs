@@ -42,3 +42,45 @@ fn value(expression: &str, task: &TaskAssignment, node: &NodeId, node_hostname: 
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_model::spec::TaskSpec;
+    use shoal_model::{ServiceId, TaskId, TaskState, Timestamp};
+    use std::collections::BTreeMap;
+
+    fn task(slot: u64) -> TaskAssignment {
+        TaskAssignment {
+            id: TaskId::from_random(1),
+            service: ServiceId::from_random(2),
+            service_name: "whoami".to_owned(),
+            service_labels: BTreeMap::from([("a.b".to_owned(), "c".to_owned())]),
+            slot,
+            spec: TaskSpec::default(),
+            desired: TaskState::Running,
+            known: TaskState::Assigned,
+            attachments: Vec::new(),
+            host_ports: Vec::new(),
+            start_after: Timestamp::default(),
+            container_name: "whoami.3.x".to_owned(),
+        }
+    }
+
+    #[test]
+    fn templates_are_filled_and_other_text_is_left() {
+        let node = NodeId::from_random(9);
+        for (text, filled) in [
+            ("plain", "plain"),
+            ("{{.Service.Name}}-{{ .Task.Slot }}", "whoami-3"),
+            ("{{.Node.Hostname}}", "host"),
+            ("x{{.Task.Name}}y", "xwhoami.3.xy"),
+            ("{{index .Service.Labels \"a.b\"}}", "c"),
+            ("{{.Nonsense}} {{", "{{.Nonsense}} {{"),
+            ("{{.Nonsense}}{{.Node.Hostname}}", "{{.Nonsense}}host"),
+        ] {
+            assert_eq!(fill(text, &task(3), &node, "host"), filled, "{text}");
+        }
+        assert_eq!(fill("{{.Task.Slot}}", &task(0), &node, "host"), node.as_str());
+    }
+}
