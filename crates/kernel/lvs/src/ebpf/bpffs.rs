@@ -59,16 +59,16 @@ impl PinRoot {
         self.root.join(VERSION).join("attached")
     }
 
-    /// Directories of attached things that other versions left.
+    /// Directories of other versions than ours.
     pub(crate) fn outdated(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut found = names(&self.root)?;
-        found.retain(|name| name != VERSION);
-        Ok(found.into_iter().map(|name| self.root.join(name)).collect())
+        let own = self.root.join(VERSION);
+        Ok(self.versions()?.into_iter().filter(|path| *path != own).collect())
     }
 
-    /// Every version's directory, this one's too.
-    pub(crate) fn all(&self) -> Result<Vec<PathBuf>, Error> {
-        Ok(names(&self.root)?.into_iter().map(|name| self.root.join(name)).collect())
+    /// Every version's directory. The kernel itself puts files of its own into every bpffs (`maps.debug`).
+    pub(crate) fn versions(&self) -> Result<Vec<PathBuf>, Error> {
+        let is_version = |name: &String| name.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok());
+        Ok(names(&self.root)?.into_iter().filter(is_version).map(|name| self.root.join(name)).collect())
     }
 
     /// Unmounts it and removes its directory.

@@ -111,7 +111,7 @@ impl Ebpf {
     pub fn remove(config: &EbpfConfig) -> Result<(), Error> {
         let Some(pins) = PinRoot::existing(&config.pin_root)? else { return Ok(()) };
         let places = config.places()?;
-        for version in pins.all()? {
+        for version in pins.versions()? {
             attachments::detach_all(&places, &version.join("attached"))?;
             bpffs::remove_version(&version)?;
         }

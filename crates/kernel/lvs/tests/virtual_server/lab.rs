@@ -1,0 +1,402 @@
+//! A swarm's networks on one machine: hosts on a LAN, VXLAN between them, laid out as on real nodes.
+
+use crate::netns::Netns;
+use crate::talk::{Responder, ip};
+use shoal_lvs::{Difference, VirtualServer};
+use shoal_model::lvs::{
+    Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
+};
+use shoal_model::netns::NamespaceName;
+use shoal_model::spec::Protocol;
+use shoal_model::{Mac, NetworkId, TaskId};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Makes and removes the engine under test; the cases know no more of it.
+pub(crate) trait Engine {
+    fn open(&self, place: &Place) -> Box<dyn VirtualServer>;
+    fn remove(&self, place: &Place);
+}
+
+/// One host's directories.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn host_namespace(&self) -> PathBuf {
+        self.root.join("host")
+    }
+
+    pub(crate) fn netns_root(&self) -> PathBuf {
+        self.root.join("netns")
+    }
+
+    pub(crate) fn pin_root(&self) -> PathBuf {
+        self.root.join("bpf")
+    }
+}
+
+pub(crate) const INGRESS_ID: u128 = 1;
+pub(crate) const OVERLAY_ID: u128 = 2;
+pub(crate) const VIP: &str = "10.0.1.2";
+const INGRESS: &str = "1-ingress";
+const OVERLAY: &str = "1-overlay";
+
+pub(crate) struct Host {
+    pub(crate) place: Place,
+    pub(crate) address: String,
+    pub(crate) engine: Option<Box<dyn VirtualServer>>,
+    pub(crate) host: Netns,
+    pub(crate) sandbox: Netns,
+    pub(crate) ingress: Netns,
+    overlay: Netns,
+    next_gateway_address: usize,
+}
+
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    pub(crate) host: usize,
+    pub(crate) weight: u32,
+    number: usize,
+    pub(crate) netns: Netns,
+    /// Whether its own connections are balanced.
+    pub(crate) registered: bool,
+    _responder: Responder,
+}
+
+/// A published port of the one service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port(pub(crate) Protocol, pub(crate) u16, pub(crate) u16);
+
+pub(crate) struct Lab {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) tasks: BTreeMap<String, Task>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) client: Netns,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) scheduler: Scheduler,
+    lan: Netns,
+    root: PathBuf,
+    next_task: usize,
+}
+
+pub(crate) fn network(number: u128) -> NetworkId {
+    NetworkId::from_random(number)
+}
+
+impl Task {
+    pub(crate) fn ingress_address(&self) -> String {
+        format!("10.0.0.{}", 20 + self.number)
+    }
+
+    pub(crate) fn overlay_address(&self) -> String {
+        format!("10.0.1.{}", 20 + self.number)
+    }
+
+    fn ingress_mac(&self) -> Mac {
+        Mac::of_endpoint(self.id.as_str(), "ingress")
+    }
+
+    fn overlay_mac(&self) -> Mac {
+        Mac::of_endpoint(self.id.as_str(), "overlay")
+    }
+
+    fn name(&self) -> String {
+        format!("task{}", self.number)
+    }
+
+    pub(crate) fn port_link(&self) -> String {
+        format!("vi{}", self.number)
+    }
+}
+
+impl Host {
+    fn sandbox_mac(&self) -> Mac {
+        Mac::of_endpoint(&self.address, "ingress")
+    }
+
+    fn sandbox_address(&self) -> String {
+        format!("10.0.0.{}", &self.address["192.168.50.1".len()..].parse::<u8>().unwrap() + 2)
+    }
+}
+
+static LABS: AtomicUsize = AtomicUsize::new(0);
+
+impl Lab {
+    /// Hosts 0 to `hosts - 1` at 192.168.50.10 and up, a client at 192.168.50.100, no tasks.
+    pub(crate) fn new(engine: Box<dyn Engine>, hosts: usize) -> Self {
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let root = PathBuf::from(format!("/tmp/shoal-test-lvs-{}-{number}", std::process::id()));
+        let lan = Netns::new(root.join("lan"));
+        lan.ip("link add lan0 type bridge\nlink set lan0 up");
+        let client = Netns::new(root.join("client"));
+        plug(&lan, "client", &client, "192.168.50.100");
+        let mut lab = Self {
+            engine,
+            tasks: BTreeMap::new(),
+            hosts: Vec::new(),
+            client,
+            ports: Vec::new(),
+            scheduler: Scheduler::RoundRobin,
+            lan,
+            root,
+            next_task: 0,
+        };
+        for index in 0..hosts {
+            lab.add_host(index);
+        }
+        lab.connect_sandboxes();
+        lab
+    }
+
+    fn add_host(&mut self, index: usize) {
+        let place = Place { root: self.root.join(format!("host{index}")) };
+        let address = format!("192.168.50.1{index}");
+        let host = Netns::new(place.host_namespace());
+        let named = |name: &str| Netns::new(place.netns_root().join(name));
+        let (sandbox, ingress, overlay) = (named("ingress_sbox"), named(INGRESS), named(OVERLAY));
+        plug(&self.lan, &format!("h{index}"), &host, &address);
+        for netns in [&host, &sandbox] {
+            netns.sysctl("net/ipv4/ip_forward", "1");
+        }
+        host.ip("link add docker_gwbridge type bridge\n\
+             addr add 172.18.0.1/16 dev docker_gwbridge\n\
+             link set docker_gwbridge up");
+        let mut made = Host {
+            place,
+            address,
+            engine: None,
+            host,
+            sandbox,
+            ingress,
+            overlay,
+            next_gateway_address: 3,
+        };
+        made.lay_overlays();
+        made.lay_sandbox();
+        made.engine = Some(self.engine.open(&made.place));
+        self.hosts.push(made);
+    }
+
+    /// Every node's ingress endpoint is known on every other node.
+    fn connect_sandboxes(&self) {
+        for (at, host) in self.hosts.iter().enumerate() {
+            for (_, other) in self.hosts.iter().enumerate().filter(|(i, _)| *i != at) {
+                remote_endpoint(&host.ingress, &other.sandbox_address(), other.sandbox_mac(), &other.address);
+            }
+        }
+    }
+
+    /// A task with servers on ports 80, 81 and 53.
+    pub(crate) fn add_task(&mut self, name: &str, host: usize) {
+        let number = self.next_task;
+        self.next_task += 1;
+        let at = &mut self.hosts[host];
+        let netns = Netns::new(at.place.netns_root().join(format!("task{number}")));
+        let responder = Responder::new(&netns.path, name, &[80, 81, 53]);
+        let task = Task {
+            id: TaskId::from_random(number as u128 + 1000),
+            host,
+            weight: 1,
+            number,
+            netns,
+            registered: true,
+            _responder: responder,
+        };
+        at.lay_task(&task);
+        for (_, other) in self.hosts.iter().enumerate().filter(|(i, _)| *i != host) {
+            let tunnel = &self.hosts[host].address;
+            remote_endpoint(&other.ingress, &task.ingress_address(), task.ingress_mac(), tunnel);
+            remote_endpoint(&other.overlay, &task.overlay_address(), task.overlay_mac(), tunnel);
+        }
+        self.tasks.insert(name.to_owned(), task);
+    }
+
+    /// What the agent of one host would declare.
+    pub(crate) fn table(&self, host: usize) -> Table {
+        let mut table = Table::default();
+        let mut service = |key, real: Vec<RealServer>| {
+            let ring = (0_u16..).zip(&real).filter(|(_, r)| r.weight > 0).map(|(i, _)| i).collect();
+            let name = "web".to_owned();
+            let value = VirtualService { name, scheduler: self.scheduler, real_servers: real, ring };
+            table.services.insert(key, value);
+        };
+        let overlay = network(OVERLAY_ID);
+        let east_west = VirtualServiceKey::EastWest { network: overlay.clone(), vip: ip(VIP) };
+        service(east_west, self.real_servers(|t| (t.overlay_address(), t.overlay_mac(), 0)));
+        for Port(protocol, port, target) in self.ports.iter().copied() {
+            let key = VirtualServiceKey::Ingress { protocol, port };
+            service(key, self.real_servers(|t| (t.ingress_address(), t.ingress_mac(), target)));
+        }
+        for task in self.tasks.values().filter(|task| task.host == host && task.registered) {
+            table.sandboxes.insert(NamespaceName::Named(task.name()), [overlay.clone()].into());
+        }
+        table.mesh = Some(self.mesh(host));
+        table
+    }
+
+    fn real_servers(&self, place: impl Fn(&Task) -> (String, Mac, u16)) -> Vec<RealServer> {
+        let real = |task: &Task| {
+            let (address, mac, port) = place(task);
+            RealServer { task: task.id.clone(), address: ip(&address), mac, port, weight: task.weight }
+        };
+        self.tasks.values().map(real).collect()
+    }
+
+    fn mesh(&self, host: usize) -> Mesh {
+        let at = &self.hosts[host];
+        let own_address: IpAddr = ip(&at.address);
+        let ports = self
+            .ports
+            .iter()
+            .map(|Port(protocol, published, target)| PortMapping {
+                protocol: *protocol,
+                published: *published,
+                target: *target,
+            })
+            .collect::<std::collections::BTreeSet<_>>();
+        let local = self.tasks.values().filter(|task| task.host == host);
+        let tasks = local.map(|task| {
+            let mesh_task = MeshTask {
+                sandbox: NamespaceName::Named(task.name()),
+                port_link: task.port_link(),
+                address: ip(&task.ingress_address()),
+                mac: task.ingress_mac(),
+                ports: ports.clone(),
+            };
+            (task.id.clone(), mesh_task)
+        });
+        Mesh {
+            node_addresses: [own_address].into(),
+            own_address,
+            uplinks: ["eth0".to_owned()].into(),
+            sandbox: NamespaceName::ingress_sandbox(),
+            sandbox_ingress_link: "eth0".to_owned(),
+            sandbox_ingress_mac: at.sandbox_mac(),
+            sandbox_gateway_link: "eth1".to_owned(),
+            host_gateway_port: "gwsbox".to_owned(),
+            overlay: NamespaceName::Named(INGRESS.to_owned()),
+            tasks: tasks.collect(),
+        }
+    }
+
+    /// Brings every host up to date; what each found.
+    pub(crate) fn sync(&mut self) -> Vec<Vec<Difference>> {
+        let tables: Vec<Table> = (0..self.hosts.len()).map(|host| self.table(host)).collect();
+        self.hosts.iter_mut().zip(&tables).map(|(h, t)| h.engine.as_mut().unwrap().sync(t).unwrap()).collect()
+    }
+
+    /// Takes the task out of every table, and ends it.
+    pub(crate) fn remove_task(&mut self, name: &str) {
+        let task = self.tasks.remove(name).unwrap();
+        self.sync();
+        drop(task);
+    }
+
+    pub(crate) fn namespace(&self, task: &str) -> &Path {
+        &self.tasks[task].netns.path
+    }
+
+    /// Ends one host's engine as a dying daemon would, and starts another.
+    pub(crate) fn reopen(&mut self, host: usize) {
+        self.hosts[host].engine = None;
+        self.hosts[host].engine = Some(self.engine.open(&self.hosts[host].place));
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.tasks.clear();
+        for host in self.hosts.drain(..) {
+            let Host { place, engine, .. } = host;
+            drop(engine);
+            self.engine.remove(&place);
+        }
+        for name in ["lan", "client"] {
+            let _ = nix::mount::umount2(&self.root.join(name), nix::mount::MntFlags::MNT_DETACH);
+        }
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// A namespace's `eth0` on the LAN.
+fn plug(lan: &Netns, port: &str, netns: &Netns, address: &str) {
+    lan.ip(&format!(
+        "link add {port} type veth peer name eth0 netns {}\nlink set {port} master lan0 up",
+        netns.path.display()
+    ));
+    netns.ip(&format!("addr add {address}/24 dev eth0\nlink set eth0 up"));
+}
+
+/// Permanent neighbour and forwarding entries of an endpoint on another host.
+fn remote_endpoint(overlay: &Netns, address: &str, mac: Mac, tunnel: &str) {
+    overlay.ip(&format!("neigh replace {address} lladdr {mac} dev vxlan0 nud permanent"));
+    overlay.bridge(&format!("fdb replace {mac} dev vxlan0 dst {tunnel} self permanent"));
+}
+
+/// A veth pair from `netns` (as `name`) to a bridge's port.
+fn join(netns: &Netns, name: &str, mac: Option<Mac>, address: &str, at: &Netns, port: &str, bridge: &str, mtu: u32) {
+    let mac = mac.map(|mac| format!("address {mac}")).unwrap_or_default();
+    at.ip(&format!(
+        "link add {port} mtu {mtu} type veth peer name {name} {mac} mtu {mtu} netns {}\n\
+         link set {port} master {bridge} up",
+        netns.path.display()
+    ));
+    netns.ip(&format!("addr add {address} dev {name}\nlink set {name} up"));
+}
+
+impl Host {
+    fn lay_overlays(&self) {
+        for (netns, vni, gateway) in
+            [(&self.ingress, 4096, "10.0.0.1/24"), (&self.overlay, 4097, "10.0.1.1/24")]
+        {
+            netns.ip(&format!(
+                "link add br0 mtu 1450 type bridge\naddr add {gateway} dev br0\nlink set br0 up"
+            ));
+            self.host.ip(&format!(
+                "link add vx{vni} mtu 1450 type vxlan id {vni} dstport 4789 local {} nolearning proxy\n\
+                 link set vx{vni} netns {} name vxlan0",
+                self.address,
+                netns.path.display()
+            ));
+            netns.ip("link set vxlan0 master br0 up");
+        }
+    }
+
+    fn lay_sandbox(&self) {
+        let address = format!("{}/24", self.sandbox_address());
+        let mac = Some(self.sandbox_mac());
+        join(&self.sandbox, "eth0", mac, &address, &self.ingress, "visbox", "br0", 1450);
+        join(&self.sandbox, "eth1", None, "172.18.0.2/16", &self.host, "gwsbox", "docker_gwbridge", 1500);
+        self.sandbox.ip("route add default via 172.18.0.1");
+        self.host.ip(&format!(
+            "route add 10.0.0.0/24 via 172.18.0.2 dev docker_gwbridge src {}",
+            self.address
+        ));
+    }
+
+    fn lay_task(&mut self, task: &Task) {
+        let number = task.number;
+        let own = task.ingress_address();
+        let ingress = format!("{own}/24");
+        let overlay = format!("{}/24", task.overlay_address());
+        let gateway = format!("172.18.0.{}/16", self.next_gateway_address);
+        self.next_gateway_address += 1;
+        let (netns, host) = (&task.netns, &self.host);
+        join(netns, "eth0", Some(task.ingress_mac()), &ingress, &self.ingress, &task.port_link(), "br0", 1450);
+        join(netns, "eth1", None, &gateway, host, &format!("gw{number}"), "docker_gwbridge", 1500);
+        let mac = Some(task.overlay_mac());
+        join(netns, "eth2", mac, &overlay, &self.overlay, &format!("vo{number}"), "br0", 1450);
+        netns.ip(&format!(
+            "route add default via 172.18.0.1\n\
+             route add default via 10.0.0.1 dev eth0 table 100\n\
+             rule add from {own} lookup 100\n\
+             addr add {VIP}/32 dev lo"
+        ));
+    }
+}

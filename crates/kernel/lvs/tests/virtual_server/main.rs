@@ -1,0 +1,10 @@
+//! What every engine of the virtual server must do, on a small swarm of network namespaces.
+
+mod east_west;
+mod ebpf;
+mod lab;
+mod mesh;
+mod netns;
+mod own_processes;
+mod talk;
+mod upkeep;

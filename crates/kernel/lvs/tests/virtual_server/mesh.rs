@@ -1,0 +1,71 @@
+//! Published ports: anyone to any node.
+
+use crate::ebpf::engine;
+use crate::lab::{Lab, Port};
+use crate::talk::{Datagrams, ask, ip, names, spread};
+use shoal_model::spec::Protocol;
+
+/// Tasks `a` on host 0 and `b` on host 1; host 2 has none. 8080/tcp -> 80, 8081/tcp -> 81, 8053/udp -> 53.
+fn lab() -> Lab {
+    let mut lab = Lab::new(engine(), 3);
+    lab.add_task("a", 0);
+    lab.add_task("b", 1);
+    lab.ports =
+        vec![Port(Protocol::Tcp, 8080, 80), Port(Protocol::Tcp, 8081, 81), Port(Protocol::Udp, 8053, 53)];
+    lab.sync();
+    lab
+}
+
+#[test]
+fn every_node_answers_for_every_task_and_the_client_address_is_kept() {
+    let lab = lab();
+    for host in 0..3 {
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let answer = ask(&lab.client.path, &format!("192.168.50.1{host}:8080")).unwrap();
+            assert_eq!(answer.peer.ip(), ip("192.168.50.100"));
+            assert_eq!(answer.port, 80);
+            seen.push(answer.name);
+        }
+        assert_eq!(spread(&seen), [("a".to_owned(), 2), ("b".to_owned(), 2)], "by host {host}");
+    }
+}
+
+#[test]
+fn round_robin_is_exact() {
+    let mut lab = lab();
+    lab.add_task("c", 1);
+    lab.sync();
+    let seen = names(&lab.client.path, "192.168.50.12:8080", 9);
+    assert_eq!(spread(&seen), [("a".to_owned(), 3), ("b".to_owned(), 3), ("c".to_owned(), 3)]);
+    for three in seen.windows(3) {
+        assert_eq!(spread(three).len(), 3, "{seen:?}");
+    }
+}
+
+#[test]
+fn two_published_ports_lead_to_their_own_targets() {
+    let lab = lab();
+    for (published, target) in [(8080, 80), (8081, 81)] {
+        let answer = ask(&lab.client.path, &format!("192.168.50.12:{published}")).unwrap();
+        assert_eq!(answer.port, target);
+    }
+}
+
+#[test]
+fn datagrams_stick_to_a_task_and_answers_come_from_where_they_were_sent() {
+    let lab = lab();
+    for host in 0..3 {
+        let to = format!("192.168.50.1{host}:8053");
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let socket = Datagrams::new(&lab.client.path, "0.0.0.0:0");
+            let (first, from) = socket.ask(&to).unwrap();
+            assert_eq!(from.to_string(), to);
+            assert_eq!((first.port, first.peer.ip()), (53, ip("192.168.50.100")));
+            assert_eq!(socket.ask(&to).unwrap().0.name, first.name);
+            seen.push(first.name);
+        }
+        assert_eq!(spread(&seen), [("a".to_owned(), 2), ("b".to_owned(), 2)], "by host {host}");
+    }
+}
