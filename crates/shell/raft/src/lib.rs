@@ -7,12 +7,24 @@
 //! [`Transport`]), or answer a write before a majority of managers has it on disk.
 #![forbid(unsafe_code)]
 
+mod batcher;
 mod error;
+mod leadership;
 mod log;
+mod log_store;
+mod membership;
+mod message;
+mod network;
 mod options;
+mod raft_log;
+mod recover;
+mod snapshot_file;
+mod state_machine;
 mod transport;
+mod types;
 
 pub use error::{HandleError, OpenError, ProposeError, TransportError};
 pub use log::{LeaderHint, Leadership, Log, Member, MemberStatus};
 pub use options::Options;
+pub use raft_log::RaftLog;
 pub use transport::Transport;
