@@ -121,7 +121,8 @@ impl Task {
             created_at: task.meta.created_at,
             updated_at: task.meta.updated_at,
             labels: Labels::new(),
-            spec: task.spec.clone(),
+            // The runtime is the service's matter: Docker does not repeat it with each task.
+            spec: TaskSpec { runtime: String::new(), ..task.spec.clone() },
             service_id: task.service.to_string(),
             slot: task.slot,
             node_id: task.node.as_ref().map(ToString::to_string).unwrap_or_default(),
