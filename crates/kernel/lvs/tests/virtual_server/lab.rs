@@ -372,12 +372,17 @@ impl Host {
         let address = format!("{}/24", self.sandbox_address());
         let mac = Some(self.sandbox_mac());
         join(&self.sandbox, "eth0", mac, &address, &self.ingress, "visbox", "br0", 1450);
-        join(&self.sandbox, "eth1", None, "172.18.0.2/16", &self.host, "gwsbox", "docker_gwbridge", 1500);
-        self.sandbox.ip("route add default via 172.18.0.1");
+        self.lay_gateway();
         self.host.ip(&format!(
             "route add 10.0.0.0/24 via 172.18.0.2 dev docker_gwbridge src {}",
             self.address
         ));
+    }
+
+    /// The sandbox's way to the host.
+    pub(crate) fn lay_gateway(&self) {
+        join(&self.sandbox, "eth1", None, "172.18.0.2/16", &self.host, "gwsbox", "docker_gwbridge", 1500);
+        self.sandbox.ip("route add default via 172.18.0.1");
     }
 
     fn lay_task(&mut self, task: &Task) {
