@@ -33,7 +33,7 @@ pub(crate) fn engine() -> Box<dyn Engine> {
 mod cases {
     use super::EbpfEngine;
     use crate::lab::{Lab, Place, Port, VIP};
-    use crate::talk::{ask, names, spread};
+    use crate::talk::{ask, eventually, names, spread};
     use crate::upkeep::lab;
     use shoal_lvs::{Difference, Ebpf, Found, Subject, TcAttachment};
     use shoal_model::netns::NamespaceName;
@@ -171,28 +171,35 @@ mod cases {
         works(&lab);
     }
 
-    fn attached_in(lab: &Lab) -> String {
-        let host = &lab.hosts[0];
-        let mut shown = String::new();
-        for netns in [&host.host, &host.sandbox, &host.ingress] {
-            shown += &netns.output(&["bpftool", "net", "show"]);
-        }
-        shown
+    /// What is pinned, as words for `bpftool`: links, or programs that run as filters.
+    fn kernel_objects(place: &Place) -> Vec<[String; 4]> {
+        let numbered = |path: PathBuf| {
+            let kind = if pin(&path).contains("filter@") { "prog" } else { "link" };
+            let shown = bpftool(&["-j", kind, "show", "pinned", pin(&path)]);
+            let id: u32 = shown.split_once("\"id\":").unwrap().1.split(',').next().unwrap().parse().unwrap();
+            [kind.to_owned(), "show".to_owned(), "id".to_owned(), id.to_string()]
+        };
+        pins(place, "attached").into_iter().map(numbered).collect()
+    }
+
+    fn exists(object: &[String; 4]) -> bool {
+        Command::new("bpftool").args(object).output().unwrap().status.success()
     }
 
     fn remains_nothing(mut lab: Lab, engine: &EbpfEngine) {
         works(&lab);
-        assert!(attached_in(&lab).contains("entry_in") && attached_in(&lab).contains("task_out"));
         let place = lab.hosts[0].place.clone();
+        let objects = kernel_objects(&place);
+        assert!(objects.iter().all(exists));
         lab.hosts[0].engine = None;
         Ebpf::remove(&engine.config(&place)).unwrap();
-        let shown = attached_in(&lab);
-        assert!(!shown.contains("entry_") && !shown.contains("task_"), "{shown}");
+        eventually("nothing attached", || !objects.iter().any(exists));
         assert!(!place.pin_root().exists());
         assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(pin(&place.pin_root())));
         Ebpf::remove(&engine.config(&place)).unwrap();
         // Task a has the virtual address itself, and nothing balances any more.
         assert_eq!(names(lab.namespace("a"), &format!("{VIP}:80"), 3), ["a", "a", "a"]);
+        assert!(ask(&lab.client.path, &format!("{}:8080", lab.hosts[0].address)).is_err());
     }
 
     #[test]

@@ -41,7 +41,6 @@ impl Place {
     }
 }
 
-pub(crate) const INGRESS_ID: u128 = 1;
 pub(crate) const OVERLAY_ID: u128 = 2;
 pub(crate) const VIP: &str = "10.0.1.2";
 const INGRESS: &str = "1-ingress";
@@ -80,6 +79,8 @@ pub(crate) struct Lab {
     pub(crate) client: Netns,
     pub(crate) ports: Vec<Port>,
     pub(crate) scheduler: Scheduler,
+    /// An address that every host counts among its own, as one that moves with a fail-over does.
+    pub(crate) floating: Option<IpAddr>,
     lan: Netns,
     root: PathBuf,
     next_task: usize,
@@ -143,6 +144,7 @@ impl Lab {
             client,
             ports: Vec::new(),
             scheduler: Scheduler::RoundRobin,
+            floating: None,
             lan,
             root,
             next_task: 0,
@@ -272,7 +274,7 @@ impl Lab {
             (task.id.clone(), mesh_task)
         });
         Mesh {
-            node_addresses: [own_address].into(),
+            node_addresses: std::iter::once(own_address).chain(self.floating).collect(),
             own_address,
             uplinks: ["eth0".to_owned()].into(),
             sandbox: NamespaceName::ingress_sandbox(),

@@ -2,7 +2,7 @@
 
 use crate::ebpf::engine;
 use crate::lab::{Lab, Port};
-use crate::talk::{Datagrams, ask, ip, names, spread};
+use crate::talk::{Connection, Datagrams, ask, connect_from, ip, names, spread};
 use shoal_model::spec::Protocol;
 
 /// Tasks `a` on host 0 and `b` on host 1; host 2 has none. 8080/tcp -> 80, 8081/tcp -> 81, 8053/udp -> 53.
@@ -67,5 +67,66 @@ fn datagrams_stick_to_a_task_and_answers_come_from_where_they_were_sent() {
             seen.push(first.name);
         }
         assert_eq!(spread(&seen), [("a".to_owned(), 2), ("b".to_owned(), 2)], "by host {host}");
+    }
+}
+
+#[test]
+fn bulk_data_passes_both_ways() {
+    let lab = lab();
+    for host in 0..3 {
+        for _ in 0..2 {
+            let to = format!("192.168.50.1{host}:8080").parse().unwrap();
+            Connection::open(&lab.client.path, to).unwrap().exchange(3_000_000).unwrap();
+        }
+    }
+}
+
+#[test]
+fn connections_by_two_nodes_from_one_port_of_one_client_are_told_apart() {
+    let mut lab = lab();
+    lab.remove_task("b");
+    let mut connections: Vec<Connection> = ["192.168.50.10:8080", "192.168.50.11:8080", "192.168.50.12:8080"]
+        .iter()
+        .map(|to| connect_from(&lab.client.path, 40_000, to).unwrap())
+        .collect();
+    for _ in 0..3 {
+        for connection in &mut connections {
+            assert_eq!(connection.ask().unwrap().name, "a");
+        }
+    }
+    // The first goes; the others, whose packets bear another port at the task, go on.
+    connections.remove(0);
+    for connection in &mut connections {
+        connection.ask().unwrap();
+    }
+}
+
+#[test]
+fn a_port_that_a_client_uses_again_leads_to_a_new_connection() {
+    let lab = lab();
+    for _ in 0..4 {
+        let mut connection = connect_from(&lab.client.path, 40_001, "192.168.50.12:8080").unwrap();
+        connection.ask().unwrap();
+        connection.reset();
+    }
+}
+
+/// Lets the client send what it has for the floating address to this host.
+fn move_to(lab: &Lab, host: usize) {
+    let mac = lab.hosts[host].host.output(&["cat", "/sys/class/net/eth0/address"]);
+    lab.client.ip(&format!("neigh replace 192.168.50.200 lladdr {} dev eth0 nud permanent", mac.trim()));
+}
+
+#[test]
+fn a_connection_goes_on_when_its_node_address_moves_to_another_node() {
+    let mut lab = lab();
+    lab.remove_task("a");
+    lab.floating = Some(ip("192.168.50.200"));
+    lab.sync();
+    move_to(&lab, 0);
+    let mut connection = Connection::open(&lab.client.path, "192.168.50.200:8080".parse().unwrap()).unwrap();
+    for host in [0, 2, 1, 0] {
+        move_to(&lab, host);
+        assert_eq!(connection.ask().unwrap().name, "b", "by host {host}");
     }
 }

@@ -1,8 +1,9 @@
 //! Servers that tell who they are and who asks, and clients that ask.
 
 use crate::netns::within;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,9 +105,31 @@ fn serve_stream(
         match reader.read_line(&mut line) {
             Ok(0) => return Ok(()),
             Ok(_) => {
+                if let Some(bytes) = line.strip_prefix("give ") {
+                    stream.write_all(&vec![b'x'; bytes.trim().parse().unwrap()])?;
+                }
+                if let Some(bytes) = line.strip_prefix("take ") {
+                    take(&mut reader, bytes.trim().parse().unwrap())?;
+                }
                 writeln!(stream, "{name} {port} {peer}")?;
                 line.clear();
             }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads so many bytes, with pauses.
+fn take(reader: &mut impl Read, mut bytes: usize) -> io::Result<()> {
+    let mut buffer = vec![0; 65536];
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while bytes > 0 && Instant::now() < deadline {
+        let most = bytes.min(buffer.len());
+        match reader.read(&mut buffer[..most]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => bytes -= read,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) => return Err(e),
         }
@@ -150,14 +173,51 @@ impl Connection {
         Ok(Answer::parse(&line))
     }
 
+    /// Ends the connection without a goodbye, so that its port is free at once.
+    pub(crate) fn reset(self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    }
+
+    /// Sends so many bytes one way, then the other.
+    pub(crate) fn exchange(&mut self, bytes: usize) -> io::Result<()> {
+        writeln!(self.stream, "take {bytes}")?;
+        self.stream.write_all(&vec![b'y'; bytes])?;
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        writeln!(self.stream, "give {bytes}")?;
+        let mut given = vec![0; bytes];
+        self.reader.read_exact(&mut given)?;
+        assert!(given.iter().all(|byte| *byte == b'x'));
+        self.reader.read_line(&mut line)?;
+        Ok(())
+    }
+
     /// Whom the socket believes to be connected with.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.stream.peer_addr().unwrap()
     }
 
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
+}
+
+/// A connection from a port of the client's choice.
+pub(crate) fn connect_from(namespace: &Path, port: u16, to: &str) -> io::Result<Connection> {
+    let to: SocketAddr = to.parse().unwrap();
+    let stream = within(namespace, || -> io::Result<TcpStream> {
+        let kind = nix::sys::socket::SockType::Stream;
+        let flags = nix::sys::socket::SockFlag::SOCK_CLOEXEC;
+        let socket = nix::sys::socket::socket(nix::sys::socket::AddressFamily::Inet, kind, flags, None)?;
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::ReuseAddr, &true)?;
+        let timeout = nix::sys::time::TimeVal::new(4, 0);
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SendTimeout, &timeout)?;
+        let local = nix::sys::socket::SockaddrIn::new(0, 0, 0, 0, port);
+        nix::sys::socket::bind(socket.as_raw_fd(), &local)?;
+        let peer = nix::sys::socket::SockaddrStorage::from(to);
+        nix::sys::socket::connect(socket.as_raw_fd(), &peer)?;
+        Ok(TcpStream::from(socket))
+    })?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(Connection { reader: BufReader::new(stream.try_clone()?), stream })
 }
 
 /// One connection, one question.
@@ -178,10 +238,6 @@ impl Datagrams {
         let socket = within(namespace, || UdpSocket::bind(local).unwrap());
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
-    }
-
-    pub(crate) fn patience(&self, patience: Duration) {
-        self.0.set_read_timeout(Some(patience)).unwrap();
     }
 
     /// Sends to an address; the answer, and from whom it came.
