@@ -124,7 +124,10 @@ fn exited(
         let err = if code == 0 { UNHEALTHY.to_owned() } else { non_zero(code, Some(UNHEALTHY)) };
         return ended(container, TaskState::Failed, err, at);
     }
-    if life::told_to_stop(task) && container.stopping_since.is_some() {
+    // What ended by itself without fault just before it was told to stop is complete. Anything else that ends while it
+    // should is shut down, whatever its status: who told it may have forgotten (a restarted daemon).
+    let by_itself = code == 0 && container.stopping_since.is_none();
+    if life::told_to_stop(task) && !by_itself {
         return with(TaskState::Shutdown, at, Some(container));
     }
     if code == 0 {

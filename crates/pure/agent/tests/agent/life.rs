@@ -214,7 +214,7 @@ fn the_way_out() {
         ("stopped", told().holding(stopped(0)), vec![], Some(Shutdown)),
         ("killed", told().holding(stopped(137)), vec![], Some(Shutdown)),
         ("ended just before", told().holding(own_end(0)), vec![], Some(Complete)),
-        ("failed just before", told().holding(own_end(1)), vec![], Some(Failed)),
+        ("ended otherwise", told().holding(own_end(143)), vec![], Some(Shutdown)),
         ("never made", Node::new().desired(Shutdown), vec![], Some(Shutdown)),
         ("never started", Node::new().desired(Shutdown).holding(created()), remove(), Some(Shutdown)),
         ("its container is gone", told(), vec![], Some(Shutdown)),
