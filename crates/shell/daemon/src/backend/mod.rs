@@ -1,0 +1,32 @@
+//! What the API is told and can have done: the daemon's side of [`shoal_api::Backend`], one file a resource.
+
+pub(crate) mod containers;
+pub(crate) mod images;
+mod networks;
+mod swarm;
+mod system;
+
+use crate::engine::Engine;
+use crate::exec::ExecSessions;
+use crate::membership::Swarm;
+use shoal_wire::ApiError;
+use std::sync::Arc;
+
+/// The daemon as the API sees it.
+pub(crate) struct Backend {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) swarm: Arc<Swarm>,
+    pub(crate) execs: Arc<ExecSessions>,
+}
+
+/// Any failure that is not the client's doing.
+pub(crate) fn internal(error: impl std::fmt::Display) -> ApiError {
+    ApiError::internal(error.to_string())
+}
+
+/// Runs blocking work for the API.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(internal)?
+}

@@ -1,0 +1,110 @@
+//! What a node has while it is a manager: the log, and the way to write to it from wherever the leader is.
+
+use crate::entropy;
+use shoal_control::Liveness;
+use shoal_model::{NodeId, Timestamp};
+use shoal_peer::{Broker, Connector, PeerClient};
+use shoal_raft::{Log, ProposeError, RaftLog};
+use shoal_store::{Batch, Change, Rejected};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// A manager's parts.
+pub(crate) struct Manager {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) raft: Arc<RaftLog>,
+    pub(crate) connector: Connector,
+    /// Streams from nodes: logs and exec.
+    pub(crate) broker: Broker,
+    /// Which nodes have been heard of, and when.
+    liveness: Mutex<Liveness>,
+    /// Wakes whoever looks at the liveness.
+    pub(crate) heard: watch::Sender<u64>,
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The state refused it.
+    Rejected(Box<Rejected>),
+    /// Nobody leads, or too few managers are there.
+    NoLeader,
+    /// Something else.
+    Other(String),
+}
+
+impl Manager {
+    /// Puts the parts together.
+    pub(crate) fn new(raft: Arc<RaftLog>, connector: Connector) -> Self {
+        Self {
+            log: raft.clone(),
+            raft,
+            connector,
+            broker: Broker::default(),
+            liveness: Mutex::new(Liveness { leader_since: entropy::now(), ..Liveness::default() }),
+            heard: watch::Sender::new(0),
+        }
+    }
+
+    /// Writes changes, on the leader or through it.
+    pub(crate) async fn write(&self, changes: Vec<Change>, now: Timestamp) -> Result<u64, WriteError> {
+        let batch = Batch { now, changes };
+        match self.log.propose(batch.clone()).await {
+            Ok(index) => Ok(index),
+            Err(ProposeError::Rejected(rejected)) => Err(WriteError::Rejected(Box::new(rejected))),
+            Err(ProposeError::NotLeader { leader: Some(leader) }) => self.forward(&leader.addr, batch).await,
+            Err(ProposeError::NotLeader { leader: None } | ProposeError::NoQuorum) => {
+                Err(WriteError::NoLeader)
+            }
+            Err(other) => Err(WriteError::Other(other.to_string())),
+        }
+    }
+
+    async fn forward(&self, leader: &str, batch: Batch) -> Result<u64, WriteError> {
+        let failed = |e: shoal_peer::PeerError| WriteError::Other(crate::node_loop::chain(&e));
+        let mut client = PeerClient::new(&self.connector, leader).map_err(failed)?;
+        match client.propose(batch).await.map_err(failed)? {
+            shoal_peer::ProposeReply::Applied(index) => Ok(index),
+            shoal_peer::ProposeReply::Rejected(rejected) => Err(WriteError::Rejected(Box::new(rejected))),
+        }
+    }
+
+    /// A node was heard of.
+    pub(crate) fn heard_of(&self, node: &NodeId) {
+        let mut liveness = self.lock();
+        let news = liveness.suspected.contains(node) || !liveness.last_heartbeat.contains_key(node);
+        liveness.heard(node, entropy::now());
+        drop(liveness);
+        if news {
+            self.heard.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// A node's session broke off: its tasks get no new connections until it is heard of again.
+    pub(crate) fn suspect(&self, node: &NodeId) {
+        self.lock().suspected.insert(node.clone());
+        self.heard.send_modify(|count| *count += 1);
+    }
+
+    /// Suspects nodes whose heartbeats are overdue.
+    pub(crate) fn suspect_overdue(&self) {
+        let state = self.log.state();
+        if self.lock().suspect_overdue(&state, entropy::now()) {
+            self.heard.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Liveness> {
+        self.liveness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the nodes' liveness now.
+    pub(crate) fn liveness(&self) -> Liveness {
+        self.lock().clone()
+    }
+
+    /// This manager has just become the leader: every node gets one grace period.
+    pub(crate) fn leads_from_now(&self) {
+        *self.lock() = Liveness { leader_since: entropy::now(), ..Liveness::default() };
+    }
+}

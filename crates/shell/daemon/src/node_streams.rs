@@ -1,0 +1,74 @@
+//! Streams that managers ask this node for: a task's log.
+
+use crate::engine::Engine;
+use async_trait::async_trait;
+use futures::StreamExt;
+use shoal_model::TaskId;
+use shoal_peer::{Control, Frame, LogLine, LogQuery, StreamHandler, StreamIo, StreamKind};
+use shoal_wire::logs::StdStream;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Serves streams from this node's containers.
+pub(crate) struct NodeStreams {
+    pub(crate) engine: Arc<Engine>,
+}
+
+#[async_trait]
+impl StreamHandler for NodeStreams {
+    async fn open(&self, kind: StreamKind, io: StreamIo) {
+        match kind {
+            StreamKind::Logs { task, query } => self.logs(&task, &query, io).await,
+            StreamKind::Exec { .. } => {
+                fail(&io.outbound, "running programs in tasks of other nodes is not built yet").await
+            }
+        }
+    }
+}
+
+impl NodeStreams {
+    async fn logs(&self, task: &TaskId, query: &LogQuery, io: StreamIo) {
+        let id = shoal_agent::names::container_id(task);
+        match self.engine.records.read(&id) {
+            Ok(Some(_)) => {}
+            // A task that never got as far as a container has written nothing.
+            Ok(None) => return drop(io.outbound.send(Frame::End).await),
+            Err(error) => return fail(&io.outbound, &error.to_string()).await,
+        }
+        let asked = |at: shoal_model::Timestamp| (!at.is_never()).then_some(at);
+        let query = shoal_wire::logs::LogQuery {
+            stdout: query.stdout,
+            stderr: query.stderr,
+            since: asked(query.since),
+            until: asked(query.until),
+            tail: query.tail,
+            follow: query.follow,
+        };
+        let mut lines = crate::logs::of_container(self.engine.clone(), id, query);
+        loop {
+            let line = tokio::select! {
+                line = lines.next() => line,
+                () = io.outbound.closed() => return,
+            };
+            let frame = match line {
+                None => break,
+                Some(Err(error)) => return fail(&io.outbound, &error.message).await,
+                Some(Ok(line)) => Frame::Log(LogLine {
+                    timestamp: line.at,
+                    stderr: line.stream == StdStream::Stderr,
+                    bytes: line.text.into(),
+                }),
+            };
+            if io.outbound.send(frame).await.is_err() {
+                return;
+            }
+        }
+        drop(io.outbound.send(Frame::End).await);
+    }
+}
+
+async fn fail(outbound: &mpsc::Sender<Frame>, message: &str) {
+    let failed = Frame::Control(Control::Failed { message: message.to_owned() });
+    // The manager may have lost interest.
+    drop(outbound.send(failed).await);
+}
