@@ -30,6 +30,9 @@ pub enum Error {
         /// What was asked for, as Docker repeats it (`x:latest` for `x`).
         reference: String,
     },
+    /// A name to push that no image here has.
+    #[error("{0}")]
+    NoSuchTag(String),
     /// A short id that several images begin with.
     #[error("image id prefix {prefix} is ambiguous: {count} images begin with it")]
     Ambiguous {
@@ -162,8 +165,10 @@ impl Error {
     /// How the Docker API should tell this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } | Self::AccessDenied { .. } | Self::ManifestUnknown { .. } => ErrorKind::NotFound,
-            Self::NoMatchingPlatform { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::AccessDenied { .. } | Self::ManifestUnknown { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::NoMatchingPlatform { .. } | Self::NoSuchTag(_) => ErrorKind::NotFound,
             Self::Ambiguous { .. } | Self::InvalidReference(_) | Self::Invalid(_) | Self::InvalidImage(_) => {
                 ErrorKind::InvalidArgument
             }

@@ -1,13 +1,24 @@
 //! The image store as its users see it.
 
 use crate::error::Error;
+use crate::find::{describe, find};
 use crate::image::{Distribution, Image, PullOutcome, Removed, Usage};
+use crate::import::{Import, import};
+use crate::load::load;
 use crate::progress::Progress;
+use crate::pull;
+use crate::push;
 use crate::registry_auth::RegistryAuth;
+use crate::remove::remove;
+use crate::root_layers::root_layers;
+use crate::save::save;
+use crate::store::{Catalogue, Store};
 use shoal_model::image_reference::ImageReference;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::SyncIoBridge;
 
 /// What a store is told when it is opened.
 #[derive(Debug, Clone)]
@@ -30,7 +41,9 @@ impl Default for Settings {
 /// The images of this host. Cheap to clone; every clone is the same store.
 #[derive(Clone)]
 pub struct Images {
-    root: Arc<PathBuf>,
+    store: Arc<Store>,
+    /// Pulls in progress, so that several tasks that want the same image fetch it once.
+    pulls: Arc<Mutex<BTreeMap<ImageReference, Weak<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Images {
@@ -41,99 +54,170 @@ impl Images {
     }
 
     /// As [`Images::open`], with settings.
-    pub fn open_with(_root: PathBuf, _settings: Settings) -> Result<Self, Error> {
-        todo!()
+    pub fn open_with(root: PathBuf, settings: Settings) -> Result<Self, Error> {
+        Ok(Self { store: Arc::new(Store::open(root, settings)?), pulls: Arc::default() })
     }
 
     /// Every image, newest first.
+    #[allow(clippy::unused_async, reason = "a store that has to read for this may come")]
     pub async fn list(&self) -> Vec<Image> {
-        todo!()
+        let catalogue = self.store.catalogue();
+        let mut images: Vec<Image> =
+            catalogue.index.images.keys().filter_map(|id| describe(&catalogue, id)).collect();
+        images.sort_by(|one, other| (other.created, &other.id).cmp(&(one.created, &one.id)));
+        images
     }
 
     /// The image with this name (`name[:tag]`, `name@digest`), id, or unique beginning of an id.
-    pub async fn find(&self, _reference_or_id: &str) -> Result<Image, Error> {
-        todo!()
+    #[allow(clippy::unused_async, reason = "a store that has to read for this may come")]
+    pub async fn find(&self, reference_or_id: &str) -> Result<Image, Error> {
+        let catalogue = self.store.catalogue();
+        let id = find(&catalogue, reference_or_id)?;
+        describe(&catalogue, &id).ok_or_else(|| Error::NotFound { reference: reference_or_id.to_owned() })
     }
 
     /// Takes in an archive of `docker save` or an OCI layout, plain or compressed. Returns the names, and the ids of
     /// images without one, as told in `progress`.
+    ///
+    /// Dropping the future does not end the work at once; the end of `tar` does.
     pub async fn load(
         &self,
-        _tar: impl AsyncRead + Send + Unpin + 'static,
-        _progress: Progress,
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        progress: Progress,
     ) -> Result<Vec<String>, Error> {
-        todo!()
+        let (store, tar) = (Arc::clone(&self.store), SyncIoBridge::new(tar));
+        blocking(move || load(&store, tar, &progress)).await
     }
 
     /// Makes an image of one layer from an archive of a file system. `changes` are Dockerfile instructions such as
     /// `CMD ["/bin/sh"]`. Returns the image's id.
     pub async fn import(
         &self,
-        _tar: impl AsyncRead + Send + Unpin + 'static,
-        _repo: Option<ImageReference>,
-        _message: &str,
-        _changes: &[String],
-        _progress: Progress,
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        repo: Option<ImageReference>,
+        message: &str,
+        changes: &[String],
+        progress: Progress,
     ) -> Result<String, Error> {
-        todo!()
+        let (store, tar) = (Arc::clone(&self.store), SyncIoBridge::new(tar));
+        let (message, changes) = (message.to_owned(), changes.to_vec());
+        blocking(move || {
+            let wanted = Import { name: repo, message: &message, changes: &changes };
+            import(&store, tar, &wanted, &progress)
+        })
+        .await
     }
 
-    /// Writes images as an archive that [`Images::load`], Docker and OCI tools read.
+    /// Writes images as an archive that [`Images::load`], Docker and OCI tools read. Unknown names are an error before
+    /// the first byte.
     pub async fn save(
         &self,
-        _names: &[String],
-        _writer: impl AsyncWrite + Send + Unpin + 'static,
+        names: &[String],
+        writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Error> {
-        todo!()
+        let (store, names) = (Arc::clone(&self.store), names.to_vec());
+        let mut writer = SyncIoBridge::new(writer);
+        blocking(move || {
+            save(&store, &names, &mut writer)?;
+            writer.shutdown().map_err(Error::io("write the archive"))
+        })
+        .await
     }
 
-    /// Fetches an image for this machine's platform from its registry.
+    /// Fetches an image for this machine's platform from its registry. A name with a digest that is already here is
+    /// taken as it is, without asking.
     pub async fn pull(
         &self,
-        _reference: &ImageReference,
-        _auth: Option<RegistryAuth>,
-        _progress: Progress,
+        reference: &ImageReference,
+        auth: Option<RegistryAuth>,
+        progress: Progress,
     ) -> Result<PullOutcome, Error> {
-        todo!()
+        let turn = self.turn_to_pull(reference);
+        let _turn = turn.lock().await;
+        pull::pull(Arc::clone(&self.store), reference, auth.as_ref(), &progress).await
+    }
+
+    fn turn_to_pull(&self, reference: &ImageReference) -> Arc<tokio::sync::Mutex<()>> {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = pulls.get(reference).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        pulls.insert(reference.clone(), Arc::downgrade(&turn));
+        turn
     }
 
     /// Sends an image to the registry that its name tells. Returns the digest of its manifest.
     pub async fn push(
         &self,
-        _reference: &ImageReference,
-        _auth: Option<RegistryAuth>,
-        _progress: Progress,
+        reference: &ImageReference,
+        auth: Option<RegistryAuth>,
+        progress: Progress,
     ) -> Result<String, Error> {
-        todo!()
+        push::push(Arc::clone(&self.store), reference, auth.as_ref(), &progress).await
     }
 
     /// What the registry has under a name; fails within three seconds where it cannot be reached.
     pub async fn resolve(
         &self,
-        _reference: &ImageReference,
-        _auth: Option<RegistryAuth>,
+        reference: &ImageReference,
+        auth: Option<RegistryAuth>,
     ) -> Result<Distribution, Error> {
-        todo!()
+        pull::resolve(&self.store, reference, auth.as_ref()).await
     }
 
     /// Gives the image `source` (name or id) the name `target` too, taking it from another image that may have it.
-    pub async fn tag(&self, _source: &str, _target: &ImageReference) -> Result<(), Error> {
-        todo!()
+    pub async fn tag(&self, source: &str, target: &ImageReference) -> Result<(), Error> {
+        if target.digest.is_some() {
+            return Err(Error::Invalid("refusing to create a tag with a digest reference".into()));
+        }
+        let (store, source, target) = (Arc::clone(&self.store), source.to_owned(), target.clone());
+        blocking(move || {
+            let change = store.change();
+            let mut catalogue = Catalogue::clone(&store.catalogue());
+            let id = find(&catalogue, &source)?;
+            catalogue.index.names.insert(target, id);
+            change.set(catalogue)
+        })
+        .await
     }
 
-    /// Removes a name, and the image with its last name, by Docker's rules. `in_use` tells who uses an image (by id).
+    /// Removes a name, and the image with its last name, by Docker's rules. `in_use` tells who uses an image (by id); a
+    /// running container before one that does not run. An image that a stopped container uses keeps existing without a
+    /// name when forced.
     pub async fn remove(
         &self,
-        _name: &str,
-        _force: bool,
-        _in_use: &(dyn Fn(&str) -> Option<Usage> + Sync),
+        name: &str,
+        force: bool,
+        in_use: &(dyn Fn(&str) -> Option<Usage> + Sync),
     ) -> Result<Vec<Removed>, Error> {
-        todo!()
+        // `in_use` may borrow, so it is asked here; the answer is for the image that the name means now.
+        let id = find(&self.store.catalogue(), name)?.to_string();
+        let usage = in_use(&id);
+        let (store, name) = (Arc::clone(&self.store), name.to_owned());
+        blocking(move || remove(&store, &name, force, &id, usage.as_ref())).await
     }
 
     /// The directories of an image's unpacked layers, highest first, as an overlay's lower directories; unpacks what is
     /// missing.
-    pub async fn root_layers(&self, _image_id: &str) -> Result<Vec<PathBuf>, Error> {
-        todo!()
+    pub async fn root_layers(&self, image_id: &str) -> Result<Vec<PathBuf>, Error> {
+        let (store, image) = (Arc::clone(&self.store), image_id.to_owned());
+        blocking(move || root_layers(&store, &image)).await
     }
 }
+
+/// Runs work that waits for disks where it may wait.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::io("finish: the daemon is stopping")(error.into())),
+    }
+}
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

@@ -146,7 +146,13 @@ fn size(bytes: u64) -> String {
         let Some(next) = units.next() else { break };
         (number, unit) = (number / 1000.0, next);
     }
-    let decimals = if number >= 100.0 { 1 } else if number >= 10.0 { 2 } else { 3 };
+    let decimals = if number >= 100.0 {
+        1
+    } else if number >= 10.0 {
+        2
+    } else {
+        3
+    };
     let mut text = format!("{number:.decimals$}");
     if text.contains('.') {
         text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
@@ -160,7 +166,8 @@ mod tests {
 
     #[test]
     fn sizes_have_four_digits() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (2_796_860, "2.797MB"), (10_000, "10kB"), (1_500_000_000, "1.5GB")]
+        for (bytes, text) in
+            [(0, "0B"), (999, "999B"), (2_796_860, "2.797MB"), (10_000, "10kB"), (1_500_000_000, "1.5GB")]
         {
             assert_eq!(size(bytes), text);
         }

@@ -39,7 +39,9 @@ impl RegistryAuth {
         // Some clients send the ordinary alphabet.
         let text = header.replace('+', "-").replace('/', "_");
         let invalid = |why: String| Error::Invalid(format!("invalid X-Registry-Auth header: {why}"));
-        let json = GeneralPurpose::new(&URL_SAFE, config).decode(text).map_err(|error| invalid(error.to_string()))?;
+        let json = GeneralPurpose::new(&URL_SAFE, config)
+            .decode(text)
+            .map_err(|error| invalid(error.to_string()))?;
         let auth: Self = serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
         Ok((!auth.is_empty()).then_some(auth))
     }
