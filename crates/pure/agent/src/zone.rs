@@ -23,7 +23,7 @@ pub fn zones(assignment: &Assignment, facts: &LocalFacts) -> BTreeMap<TaskId, Zo
 /// The names on one network.
 #[derive(Default)]
 struct Names {
-    addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+    addresses: BTreeMap<String, Vec<IpAddr>>,
     reverse: BTreeMap<IpAddr, String>,
 }
 
@@ -32,6 +32,10 @@ impl Names {
         let mut names = Self::default();
         for service in network.services.values() {
             names.add_service(service, &network.network.spec.name);
+        }
+        for addresses in names.addresses.values_mut() {
+            addresses.sort_unstable();
+            addresses.dedup();
         }
         names
     }
@@ -81,24 +85,36 @@ fn zone(
         forwards: network::has_way_out(task, assignment),
         ..Zone::default()
     };
-    let hostname = template::fill(&spec.hostname, task, &facts.node, &facts.hostname);
+    let mut own = BTreeMap::new();
+    let hostname = template::fill(&spec.hostname, task, &facts.node, &facts.hostname).to_lowercase();
     for attachment in &task.attachments {
         let Some(known) = networks.get(&attachment.network) else { continue };
-        let own: Vec<IpAddr> = attachment.addresses.iter().map(ipnet::IpNet::addr).collect();
-        for name in [names::short_container_id(&task.id), hostname.to_lowercase()] {
-            if !name.is_empty() {
-                zone.names.entry(name).or_insert_with(|| own.clone());
-            }
+        for name in [names::short_container_id(&task.id), hostname.clone()] {
+            let addresses = || attachment.addresses.iter().map(ipnet::IpNet::addr).collect();
+            own.entry(name).or_insert_with(addresses);
         }
-        for (name, addresses) in &known.addresses {
-            let held = zone.names.entry(name.clone()).or_default();
-            if held.is_empty() {
-                held.extend(addresses);
-            }
-        }
-        for (address, name) in &known.reverse {
-            zone.reverse.entry(*address).or_insert_with(|| name.clone());
+        add_network(&mut zone, known);
+    }
+    own.remove("");
+    zone.names.extend(own);
+    zone
+}
+
+/// Adds what is known on a network, unless an earlier network knows it.
+fn add_network(zone: &mut Zone, known: &Names) {
+    if zone.names.is_empty() {
+        // Nearly always the only network. There may be thousands of names, and a copy is far faster than insertions.
+        zone.names.clone_from(&known.addresses);
+        zone.reverse.clone_from(&known.reverse);
+        return;
+    }
+    for (name, addresses) in &known.addresses {
+        let held = zone.names.entry(name.clone()).or_default();
+        if held.is_empty() {
+            held.clone_from(addresses);
         }
     }
-    zone
+    for (address, name) in &known.reverse {
+        zone.reverse.entry(*address).or_insert_with(|| name.clone());
+    }
 }
