@@ -18,7 +18,7 @@ pub(crate) const CPU_PERIOD_US: u64 = 100_000;
 
 /// Whether `/sys/fs/cgroup` is the one unified hierarchy.
 pub(crate) fn is_unified() -> bool {
-    statfs(ROOT).is_ok_and(|found| i64::try_from(found.f_type) == Ok(CGROUP2_MAGIC))
+    statfs(ROOT).is_ok_and(|found| found.f_type == CGROUP2_MAGIC)
 }
 
 /// Whether swap can be limited.

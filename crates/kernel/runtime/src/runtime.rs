@@ -91,7 +91,7 @@ impl Runtime {
         if self.making().contains(id) {
             return Ok(None);
         }
-        self.observe(&self.directory(id)?)
+        observe(&self.directory(id)?)
     }
 
     /// Every container of the state root as it is now. One whose shim is dead is ended and reported as exited.
@@ -141,7 +141,7 @@ impl Runtime {
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         let directory = self.directory(id)?;
         let _making = Making::begin(&self.shared.making, id)?;
-        match self.observe(&directory)?.map(|info| info.state) {
+        match observe(&directory)?.map(|info| info.state) {
             Some(ContainerState::Running { .. }) => Err(Error::Running(id.to_owned())),
             Some(_) => teardown::remove(&directory),
             None => Ok(()),
@@ -279,25 +279,6 @@ impl Runtime {
         }
     }
 
-    fn observe(&self, directory: &StateDir) -> Result<Option<ContainerInfo>, Error> {
-        let Some(birth) = directory.birth()? else { return Ok(None) };
-        let Some(life) = life(directory, &birth)? else { return Ok(None) };
-        let is_running = matches!(life.state, ContainerState::Running { .. });
-        Ok(Some(ContainerInfo {
-            id: birth.spec.id,
-            annotations: birth.spec.annotations,
-            paused: is_running && Cgroup::at(&birth.cgroup).is_frozen(),
-            state: life.state,
-            created_at: birth.created_at,
-            started_at: life.started_at,
-            pid: life.pid,
-            log_path: birth.spec.log_path,
-            terminal: birth.spec.terminal,
-            rootfs: directory.rootfs(),
-            error: life.error,
-        }))
-    }
-
     fn cgroup(&self, id: &str) -> Result<Cgroup, Error> {
         let birth = self.directory(id)?.birth()?.ok_or_else(|| Error::NotFound(id.to_owned()))?;
         Ok(Cgroup::at(&birth.cgroup))
@@ -370,6 +351,26 @@ fn check(spec: &ContainerSpec) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// A container as it is now.
+fn observe(directory: &StateDir) -> Result<Option<ContainerInfo>, Error> {
+    let Some(birth) = directory.birth()? else { return Ok(None) };
+    let Some(life) = life(directory, &birth)? else { return Ok(None) };
+    let is_running = matches!(life.state, ContainerState::Running { .. });
+    Ok(Some(ContainerInfo {
+        id: birth.spec.id,
+        annotations: birth.spec.annotations,
+        paused: is_running && Cgroup::at(&birth.cgroup).is_frozen(),
+        state: life.state,
+        created_at: birth.created_at,
+        started_at: life.started_at,
+        pid: life.pid,
+        log_path: birth.spec.log_path,
+        terminal: birth.spec.terminal,
+        rootfs: directory.rootfs(),
+        error: life.error,
+    }))
 }
 
 /// What has become of a container. A shim that died without a word is concluded here.

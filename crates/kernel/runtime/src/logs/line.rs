@@ -141,8 +141,8 @@ mod tests {
     fn long_lines_are_split_into_pieces_that_share_a_time() {
         let (mut cutter, mut text) = (Cutter::new(Stream::Stdout), Vec::new());
         let later = Timestamp(TIME.0 + 1);
-        cutter.take(&[b'x'; 20_000], TIME, &mut text);
-        cutter.take(&[b'x'; 20_000], later, &mut text);
+        cutter.take("x".repeat(20_000).as_bytes(), TIME, &mut text);
+        cutter.take("x".repeat(20_000).as_bytes(), later, &mut text);
         cutter.take(b"\nnext\n", later, &mut text);
         let found: Vec<(usize, Timestamp)> = lines(&text).iter().map(|l| (l.bytes.len(), l.time)).collect();
         assert_eq!(found, [(16_384, TIME), (16_384, TIME), (40_000 - 32_768 + 1, TIME), (5, later)]);

@@ -74,9 +74,6 @@ pub(super) fn make(directory: &StateDir, mut spec: ContainerSpec) -> Result<Born
         Some(master) => Output::new(log, vec![(Stream::Stdout, duplicate(master)?)]),
         None => Output::new(log, ends.outputs),
     };
-    if let (Some(master), Some((rows, columns))) = (&launched.terminal, spec.terminal_size) {
-        set_size(master, rows, columns);
-    }
     let listener = directory.listen().map_err(|e| Failure::io("listen in", directory.path(), &e))?;
     let life = Life {
         state: ContainerState::Created,

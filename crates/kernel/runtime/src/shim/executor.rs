@@ -3,10 +3,11 @@
 
 use super::init;
 use crate::failure::{EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, Failure};
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -52,6 +53,7 @@ impl Executor for CommandExecutor {
             // The container dies with its shim. Set now, since changing the user clears it.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         }
+        set_terminal_size(spec);
         let (args, environment) = words(spec);
         match find(args.first().map_or("", |a| a), &environment) {
             Ok(_) => Ok(()),
@@ -132,6 +134,17 @@ fn reset_signals() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
+/// Gives the terminal its first size before the command can ask for it.
+fn set_terminal_size(spec: &Spec) {
+    let wanted = spec.process().as_ref().and_then(Process::console_size);
+    let sides = wanted.map(|size| (u16::try_from(size.height()), u16::try_from(size.width())));
+    if let Some((Ok(ws_row), Ok(ws_col))) = sides {
+        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        // Without a terminal there is nothing to size.
+        let _ = tcsetwinsize(std::io::stdin(), size);
+    }
+}
+
 fn words(spec: &Spec) -> (Vec<String>, Vec<String>) {
     let process = spec.process().as_ref();
     let args = process.and_then(|p| p.args().clone()).unwrap_or_default();
@@ -164,13 +177,13 @@ fn find(name: &str, environment: &[String]) -> Result<PathBuf, Failure> {
             Err(_) => {}
         }
     }
-    Err(match problem {
-        Some(text) => Failure::command(format!("exec: \"{name}\": {text}"), EXIT_NOT_EXECUTABLE),
-        None => {
+    Err(problem.map_or_else(
+        || {
             let text = format!("exec: \"{name}\": executable file not found in $PATH");
             Failure::command(text, EXIT_NOT_FOUND)
-        }
-    })
+        },
+        |text| Failure::command(format!("exec: \"{name}\": {text}"), EXIT_NOT_EXECUTABLE),
+    ))
 }
 
 const PERMISSION_DENIED: &str = "permission denied";

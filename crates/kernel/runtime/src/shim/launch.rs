@@ -144,7 +144,7 @@ impl Launch {
         };
         match outcome {
             Ok(pid) => {
-                let terminal = self.console.map(receive_terminal).transpose()?;
+                let terminal = self.console.as_ref().map(receive_terminal).transpose()?;
                 Ok(Launched { pid: Pid::from_raw(pid), status: self.status, terminal })
             }
             Err(general) => Err(explain(general, &self.status, &self.diagnosis)),
@@ -178,13 +178,13 @@ pub(super) fn reported(status: &OwnedFd) -> Option<Failure> {
 }
 
 /// Takes the terminal's master, which libcontainer has sent before it ended.
-fn receive_terminal(listener: OwnedFd) -> Result<OwnedFd, Failure> {
+fn receive_terminal(listener: &OwnedFd) -> Result<OwnedFd, Failure> {
     use rustix::net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, accept_with, recvmsg,
     };
     let fail = |e: rustix::io::Errno| Failure::refused(format!("receive the terminal: {e}"));
-    rustix::io::ioctl_fionbio(&listener, true).map_err(fail)?;
-    let connection = accept_with(&listener, SocketFlags::CLOEXEC).map_err(fail)?;
+    rustix::io::ioctl_fionbio(listener, true).map_err(fail)?;
+    let connection = accept_with(listener, SocketFlags::CLOEXEC).map_err(fail)?;
     let mut bytes = [0; 64];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -34,6 +34,7 @@ use std::os::unix::ffi::OsStrExt;
 ///
 /// It is started by [`crate::Runtime::create`] only: the container's specification comes on standard input, the outcome
 /// goes to standard output, and the process that lives on is a child of this one, which ends at once.
+#[expect(clippy::needless_pass_by_value, reason = "main hands over what it has collected")]
 pub fn shim_main(args: Vec<OsString>) -> i32 {
     match run(&args) {
         Ok(()) => 0,
@@ -49,6 +50,7 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
     if !seal::is_sealed() {
         return Err(run_sealed(args));
     }
+    close_inherited();
     let [directory] = args else {
         return Err(Failure::invalid("usage: shim STATE-DIRECTORY (started by the daemon only)"));
     };
@@ -62,6 +64,12 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         return Ok(());
     }
     live(&directory, &bytes)
+}
+
+/// Closes what the daemon left open for its children by mistake.
+fn close_inherited() {
+    // SAFETY: nothing in this process has opened a descriptor other than the standard ones yet.
+    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
 
 /// Runs this binary again from a sealed copy; returns only if that fails.

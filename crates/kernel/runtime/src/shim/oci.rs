@@ -68,6 +68,7 @@ fn process(facts: &Facts<'_>) -> Result<Value, Failure> {
     };
     Ok(json!({
         "terminal": spec.terminal,
+        "consoleSize": console_size(spec.terminal_size),
         "user": user(facts.identity),
         "args": spec.args,
         "env": environment(&spec.env, spec, &facts.identity.home),
@@ -82,6 +83,11 @@ fn process(facts: &Facts<'_>) -> Result<Value, Failure> {
 /// The user of a process.
 pub(super) fn user(identity: &Identity) -> Value {
     json!({ "uid": identity.uid, "gid": identity.gid, "additionalGids": identity.groups, "umask": 0o022 })
+}
+
+/// A terminal's first size, if one is given.
+pub(super) fn console_size(size: Option<(u16, u16)>) -> Value {
+    size.map_or(Value::Null, |(rows, columns)| json!({ "height": rows, "width": columns }))
 }
 
 /// The sets for a process with this bounding set: as execve gives them to root and to others.
@@ -241,7 +247,8 @@ fn linux(facts: &Facts<'_>) -> Result<Value, Failure> {
     if !spec.privileged {
         read_only.extend(READ_ONLY_PATHS.iter().map(ToString::to_string));
         // libcontainer mounts the v1 hierarchies writable, and their root here is the container's own cgroup: it could
-        // lift its limits.
+        // lift its limits. The directory that holds them comes first, since making it read-only covers nothing below.
+        read_only.push("/sys/fs/cgroup".to_owned());
         read_only.extend(cgroup::hierarchies().iter().map(|name| format!("/sys/fs/cgroup/{name}")));
     }
     Ok(json!({

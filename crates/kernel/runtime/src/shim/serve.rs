@@ -326,9 +326,6 @@ impl Shim<'_> {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         match session.finish_start() {
             Some(Ok((pid, terminal))) => {
-                if let (Some(master), Some((rows, columns))) = (&terminal, session.terminal_size) {
-                    set_size(master, rows, columns);
-                }
                 let descriptors: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
                 let reply = Reply::Executed { pid: pid.as_raw().unsigned_abs() };
                 let _ = send(&session.client, &reply, &descriptors);

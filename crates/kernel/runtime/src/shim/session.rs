@@ -24,7 +24,6 @@ pub(super) struct Session {
     /// Where it is told what happens.
     pub(super) client: OwnedFd,
     pub(super) stage: Stage,
-    pub(super) terminal_size: Option<(u16, u16)>,
     /// libcontainer's directory for it.
     directory: PathBuf,
 }
@@ -46,6 +45,12 @@ pub(super) struct Host<'a> {
     pub(super) config: &'a Value,
 }
 
+/// A session whose launch has begun.
+struct Prepared {
+    launch: Launch,
+    directory: PathBuf,
+}
+
 impl Session {
     /// Starts a process. `descriptors` are the specification, then the three streams unless it has a terminal.
     pub(super) fn start(
@@ -56,8 +61,8 @@ impl Session {
         deadline: Instant,
     ) -> Result<Self, (OwnedFd, Failure)> {
         match Self::prepare(host, number, descriptors) {
-            Ok((launch, terminal_size, directory)) => {
-                Ok(Self { client, stage: Stage::Starting { launch, deadline }, terminal_size, directory })
+            Ok(Prepared { launch, directory }) => {
+                Ok(Self { client, stage: Stage::Starting { launch, deadline }, directory })
             }
             Err(failure) => {
                 remove(&directory_of(host, number));
@@ -66,11 +71,7 @@ impl Session {
         }
     }
 
-    fn prepare(
-        host: &Host<'_>,
-        number: u64,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(Launch, Option<(u16, u16)>, PathBuf), Failure> {
+    fn prepare(host: &Host<'_>, number: u64, descriptors: Vec<OwnedFd>) -> Result<Prepared, Failure> {
         let mut descriptors = descriptors.into_iter();
         let spec = read_spec(descriptors.next())?;
         let streams = match (spec.terminal, descriptors.next(), descriptors.next(), descriptors.next()) {
@@ -88,7 +89,7 @@ impl Session {
         let path = directory.join("process.json");
         fs::write(&path, process.to_string()).map_err(|e| Failure::io("write", &path, &e))?;
         let launch = launch(&directory, &host.directory.id(), Job::Further { process: path }, streams)?;
-        Ok((launch, spec.terminal_size, directory))
+        Ok(Prepared { launch, directory })
     }
 
     /// Takes libcontainer's outcome. Gives the process, and its terminal's master if it has one.
@@ -154,6 +155,7 @@ fn process(host: &Host<'_>, exec: &ExecSpec) -> Result<Value, Failure> {
     }
     process["user"] = oci::user(&identity);
     process["terminal"] = json!(exec.terminal);
+    process["consoleSize"] = oci::console_size(exec.terminal_size);
     process["args"] = json!(exec.args);
     process["env"] = json!(environment(host, exec, &identity));
     if !exec.cwd.is_empty() {

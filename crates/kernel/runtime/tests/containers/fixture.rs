@@ -14,20 +14,20 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-pub struct Host {
-    pub runtime: Runtime,
-    pub root: PathBuf,
-    pub cgroup_parent: String,
+pub(crate) struct Host {
+    pub(crate) runtime: Runtime,
+    pub(crate) root: PathBuf,
+    pub(crate) cgroup_parent: String,
     /// Whether this is the one that cleans up; an adopting host is not.
     owns: bool,
 }
 
 impl Host {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("shoal-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let root = std::env::temp_dir().join(&name);
         make_image(&root.join("image"));
@@ -37,7 +37,7 @@ impl Host {
     }
 
     /// A further daemon on the same state.
-    pub fn open(root: &Path, cgroup_parent: &str) -> Self {
+    pub(crate) fn open(root: &Path, cgroup_parent: &str) -> Self {
         let config = RuntimeConfig {
             state_root: root.join("containers"),
             cgroup_parent: cgroup_parent.to_owned(),
@@ -48,7 +48,7 @@ impl Host {
     }
 
     /// A container that runs a shell script, with its own log and layers.
-    pub fn spec(&self, script: &str) -> ContainerSpec {
+    pub(crate) fn spec(&self, script: &str) -> ContainerSpec {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:032x}{number:032x}", std::process::id());
         let home = self.root.join("data").join(&id);
@@ -67,29 +67,29 @@ impl Host {
         }
     }
 
-    pub fn start(&self, spec: &ContainerSpec) {
+    pub(crate) fn start(&self, spec: &ContainerSpec) {
         self.runtime.create(spec).unwrap();
         self.runtime.start(&spec.id).unwrap();
     }
 
-    pub fn run(&self, script: &str) -> Ended {
+    pub(crate) fn run(&self, script: &str) -> Ended {
         self.run_spec(&self.spec(script))
     }
 
     /// Runs a container to its end and removes it.
-    pub fn run_spec(&self, spec: &ContainerSpec) -> Ended {
+    pub(crate) fn run_spec(&self, spec: &ContainerSpec) -> Ended {
         self.start(spec);
         let ended = self.wait(spec);
         self.runtime.remove(&spec.id).unwrap();
         ended
     }
 
-    pub fn info(&self, spec: &ContainerSpec) -> ContainerInfo {
+    pub(crate) fn info(&self, spec: &ContainerSpec) -> ContainerInfo {
         self.runtime.state(&spec.id).unwrap().expect("the container is there")
     }
 
     /// Waits for its end by the descriptor that the daemon would wait on.
-    pub fn wait(&self, spec: &ContainerSpec) -> Ended {
+    pub(crate) fn wait(&self, spec: &ContainerSpec) -> Ended {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let descriptor = self.runtime.wait_fd(&spec.id).unwrap();
@@ -105,12 +105,12 @@ impl Host {
         }
     }
 
-    pub fn exec(&self, spec: &ContainerSpec, script: &str) -> ExecProcess {
+    pub(crate) fn exec(&self, spec: &ContainerSpec, script: &str) -> ExecProcess {
         self.runtime.exec(&spec.id, &exec_spec(script)).unwrap()
     }
 }
 
-pub fn exec_spec(script: &str) -> ExecSpec {
+pub(crate) fn exec_spec(script: &str) -> ExecSpec {
     ExecSpec { args: ["sh", "-c", script].map(ToOwned::to_owned).to_vec(), ..ExecSpec::default() }
 }
 
@@ -133,36 +133,36 @@ impl Drop for Host {
 
 /// How a container ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub out_of_memory: bool,
-    pub output: String,
-    pub errors: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out_of_memory: bool,
+    pub(crate) output: String,
+    pub(crate) errors: String,
 }
 
 impl Ended {
     /// The output of a container that ended well.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         assert_eq!(self.code, 0, "{self:?}");
         self.output.trim_end()
     }
 }
 
-pub fn output(spec: &ContainerSpec, stdout: bool, stderr: bool) -> String {
+pub(crate) fn output(spec: &ContainerSpec, stdout: bool, stderr: bool) -> String {
     let query = LogQuery { stdout, stderr, ..LogQuery::default() };
     let lines = shoal_runtime::logs::read(&spec.log_path, &query).unwrap();
     assert!(lines.iter().all(|l| (l.stream == Stream::Stdout) == stdout || stdout == stderr));
     String::from_utf8(lines.into_iter().flat_map(|l| l.bytes).collect()).unwrap()
 }
 
-pub fn readable(descriptor: impl AsFd, deadline: Instant) -> bool {
+pub(crate) fn readable(descriptor: impl AsFd, deadline: Instant) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
     poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&left)).unwrap() > 0
 }
 
 /// Reads a non-blocking descriptor until `enough` of it is there or it ends.
-pub fn read_until(descriptor: &OwnedFd, enough: impl Fn(&str) -> bool) -> String {
+pub(crate) fn read_until(descriptor: &OwnedFd, enough: impl Fn(&str) -> bool) -> String {
     let deadline = Instant::now() + DEADLINE;
     let mut text = String::new();
     while !enough(&text) {
@@ -180,17 +180,17 @@ pub fn read_until(descriptor: &OwnedFd, enough: impl Fn(&str) -> bool) -> String
 }
 
 /// An exec's whole output and its exit code.
-pub fn finish(process: ExecProcess) -> (String, String, i32) {
-    let (output, errors) = match &process.stdio {
+pub(crate) fn finish(ExecProcess { stdio, control }: ExecProcess) -> (String, String, i32) {
+    let (output, errors) = match &stdio {
         ExecStdio::Pipes { stdout, stderr, .. } => {
             (read_until(stdout, |_| false), read_until(stderr, |_| false))
         }
         ExecStdio::Terminal(master) => (read_until(master, |_| false), String::new()),
     };
-    (output, errors, process.control.wait(DEADLINE).unwrap().expect("it ends"))
+    (output, errors, control.wait(DEADLINE).unwrap().expect("it ends"))
 }
 
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -198,7 +198,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-pub fn slurp(path: impl AsRef<Path>) -> String {
+pub(crate) fn slurp(path: impl AsRef<Path>) -> String {
     let mut text = String::new();
     fs::File::open(path.as_ref()).unwrap().read_to_string(&mut text).unwrap();
     text

@@ -21,7 +21,6 @@ fn main() {
     let mut words = std::env::args_os().skip(1);
     match words.next().as_deref().and_then(|w| w.to_str()) {
         Some("shim") => {
-            #[expect(clippy::exit, reason = "the shim's status is the process's")]
             std::process::exit(shoal_runtime::shim_main(words.collect()));
         }
         Some("creator") => adoption::create_and_wait(words),
@@ -57,6 +56,6 @@ fn run(test: impl FnOnce() + UnwindSafe) -> Result<(), Failed> {
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
-        pub const TESTS: &[$crate::Test] = &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+        pub(crate) const TESTS: &[$crate::Test] = &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
     };
 }
