@@ -29,6 +29,9 @@ impl TlsInfo {
     }
 }
 
+/// Tag of the version, which the oldest certificates lack.
+const EXPLICIT_VERSION: u8 = 0xa0;
+
 fn subject_and_key(pem: &str) -> Option<(String, String)> {
     let body = pem.split_once("-----BEGIN CERTIFICATE-----")?.1.split_once("-----END CERTIFICATE-----")?.0;
     let text: String = body.split_ascii_whitespace().collect();
@@ -41,7 +44,6 @@ fn subject_and_key(pem: &str) -> Option<(String, String)> {
         rest = after;
         Some(element)
     };
-    const EXPLICIT_VERSION: u8 = 0xa0;
     if next()?.tag == EXPLICIT_VERSION {
         next()?; // serial number
     }

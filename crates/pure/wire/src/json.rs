@@ -46,7 +46,7 @@ impl IntoDeserializer<'_, serde_json::Error> for Lenient {
     }
 }
 
-/// Scalars: `null` is the zero value, all else is serde_json's business.
+/// Scalars: `null` is the zero value, all else is the inner value's business.
 macro_rules! scalars {
     ($($method:ident => $visit:ident($zero:expr)),* $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {

@@ -119,9 +119,10 @@ impl OverlayView {
             containers.insert(container, endpoint);
         }
         if let Some(own) = &told.own {
-            let key = match network.spec.ingress {
-                true => "ingress-sbox".to_owned(),
-                false => format!("lb-{}", network.spec.name),
+            let key = if network.spec.ingress {
+                "ingress-sbox".to_owned()
+            } else {
+                format!("lb-{}", network.spec.name)
             };
             let name = format!("{}-endpoint", network.spec.name);
             containers.insert(key, endpoint(network, node.as_str(), name, Some(own.address), own.mac));

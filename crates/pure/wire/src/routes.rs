@@ -177,7 +177,12 @@ mod tests {
         for (index, route) in ROUTES.iter().enumerate() {
             let concrete = route.path.replace("{name..}", "x/y").replace(['{', '}'], "");
             let found = find(route.method, &concrete, MAX).unwrap();
-            assert!(std::ptr::eq(found.route, &ROUTES[index]), "{} {} is hidden", route.method, route.path);
+            assert!(
+                std::ptr::eq(found.route, &raw const ROUTES[index]),
+                "{} {} is hidden",
+                route.method,
+                route.path
+            );
         }
     }
 

@@ -176,10 +176,10 @@ pub fn canonical(spec: &mut ServiceSpec) {
         policy.condition.get_or_insert(RestartCondition::Any);
         policy.max_attempts.get_or_insert(0);
     }
-    if let Some(container) = &mut template.container_spec {
-        if container.isolation.is_empty() {
-            "default".clone_into(&mut container.isolation);
-        }
+    if let Some(container) = &mut template.container_spec
+        && container.isolation.is_empty()
+    {
+        "default".clone_into(&mut container.isolation);
     }
 }
 

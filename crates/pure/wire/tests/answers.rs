@@ -1,4 +1,5 @@
 //! Answers compared, byte for byte, with what a real Docker Swarm answered in the same situation (`golden/`).
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it should be")]
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -20,7 +20,7 @@ use std::time::Duration;
 const MAX_JSON_BYTES: usize = 4 << 20;
 
 /// How long a client may take to send a JSON body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One request, routed.
 pub(crate) struct Call {

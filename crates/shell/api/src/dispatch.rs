@@ -53,7 +53,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
 
 async fn route(shared: Arc<Shared>, mut request: Request<Incoming>) -> Reply {
     let not_found = || ApiError::not_found("page not found");
-    let path = percent_decode_str(request.uri().path()).decode_utf8().map_err(|_| not_found())?.into_owned();
+    let path = percent_decode_str(request.uri().path()).decode_utf8().map_err(|_| not_found())?;
+    // Names of containers may come with their slash (`/containers/%2Fweb/json`).
+    let path = path.replace("//", "/");
     let (version, path) = version::split_path(&path)?;
     let method: Method = request.method().as_str().parse().map_err(|()| not_found())?;
     let found = routes::find(method, path, version).ok_or_else(not_found)?;

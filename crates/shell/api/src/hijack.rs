@@ -128,10 +128,10 @@ async fn feed(
             Input::Pass(bytes) => (bytes, false),
             Input::Detach(bytes) => (bytes, true),
         };
-        if let Some(process) = &mut stdin {
-            if process.write_all(&bytes).await.is_err() || process.flush().await.is_err() {
-                stdin = None;
-            }
+        if let Some(process) = &mut stdin
+            && (process.write_all(&bytes).await.is_err() || process.flush().await.is_err())
+        {
+            stdin = None;
         }
         if detached {
             return Ok(Fed::Detached);

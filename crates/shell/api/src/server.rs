@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to send the head of a request, as dockerd's.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long running answers may take once the server is told to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ pub(crate) async fn perform(op: SystemOp, call: Call) -> Reply {
         SystemOp::DiskUsage => disk_usage(&call).await,
         SystemOp::Events => events(&call),
         SystemOp::Plugins => reply::json(&[(); 0]),
+        SystemOp::InspectPlugin => Err(ApiError::not_found(format!("plugin {:?} not found", call.target()))),
     }
 }
 

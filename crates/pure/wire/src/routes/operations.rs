@@ -35,6 +35,8 @@ operations! {
         Events,
         /// Lists plugins (none).
         Plugins,
+        /// Shows a plugin (there is none; `docker inspect` asks here, too).
+        InspectPlugin,
     }
     /// The swarm.
     Swarm(SwarmOp) {

@@ -146,7 +146,7 @@ pub static ROUTES: &[Route] = &[
     row(Delete, "/volumes/{name}", 24, Op(Volume(VolumeOp::Remove))),
     // plugins
     row(Get, "/plugins/privileges", 25, Unbuilt("plugins of any kind")),
-    row(Get, "/plugins/{name..}/json", 25, Unbuilt("plugins of any kind")),
+    row(Get, "/plugins/{name..}/json", 25, Op(System(SystemOp::InspectPlugin))),
     row(Post, "/plugins/pull", 25, Unbuilt("plugins of any kind")),
     row(Post, "/plugins/create", 25, Unbuilt("plugins of any kind")),
     row(Post, "/plugins/{name..}/enable", 25, Unbuilt("plugins of any kind")),
