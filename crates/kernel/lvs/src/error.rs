@@ -44,6 +44,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error with all its sources, in one line.
+    pub(crate) fn reason(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    }
+
     pub(crate) fn system(what: impl Into<String>, source: io::Error) -> Self {
         Self::System { what: what.into(), source }
     }

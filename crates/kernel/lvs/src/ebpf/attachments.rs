@@ -19,6 +19,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a released link may take to be gone.
+const RELEASE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// A place for a link program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +157,7 @@ impl Attacher<'_> {
             let name = spot.pin_name(self.means);
             pinned.remove(&name);
             let state = survey.link(&spot.namespace, &spot.link).and_then(|interface| {
-                self.spot(spot, &directory.join(name), interface).map_err(|e| e.to_string())
+                self.spot(spot, &directory.join(name), interface).map_err(|e| e.reason())
             });
             let (how, unrepaired) = match state {
                 Ok(None) => continue,
@@ -162,7 +167,7 @@ impl Attacher<'_> {
             found.push(Difference { subject: spot.subject(), found: how, unrepaired });
         }
         for name in pinned {
-            let unrepaired = self.detach(&directory, &name).err().map(|e| e.to_string());
+            let unrepaired = self.detach(&directory, &name).err().map(|e| e.reason());
             let subject = Pinned::parse(&name).subject();
             found.push(Difference { subject, found: Found::Unexpected, unrepaired });
         }
@@ -243,7 +248,9 @@ impl Attacher<'_> {
         let attach_type = spot.hook.direction().attach_type();
         let link = self
             .places
-            .within(&spot.namespace, || syscall::create_link(program.as_fd(), interface, attach_type))
+            .within(&spot.namespace, || {
+                once_free(|| syscall::create_link(program.as_fd(), interface, attach_type))
+            })
             .map_err(failed)?;
         replace_pin(&link, pin).map_err(failed)?;
         Ok(Some(Found::Missing))
@@ -310,6 +317,20 @@ fn observe(pin: &Path) -> Option<(OwnedFd, syscall::LinkState)> {
     let link = syscall::open_pinned(pin).ok()?;
     let state = syscall::link_state(link.as_fd()).ok()?;
     Some((link, state))
+}
+
+/// Attaches, patiently: a program runs at one place only once, and the kernel takes its time to let go of a link that
+/// nobody holds any more (somebody deleted its pin).
+fn once_free<T>(attach: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + RELEASE_DEADLINE;
+    loop {
+        match attach() {
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) && Instant::now() < deadline => {
+                thread::sleep(RELEASE_DEADLINE / 50);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Pins in place of whatever is pinned there.

@@ -360,3 +360,7 @@ pub(crate) fn act(maps: &Maps, step: &Step) -> Result<(), Error> {
         Step::RemoveNetwork(text) => maps.networks.remove(text),
     }
 }
+
+#[cfg(test)]
+#[path = "services_tests.rs"]
+mod tests;

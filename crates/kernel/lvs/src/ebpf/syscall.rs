@@ -176,13 +176,13 @@ pub(crate) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
 struct Info {
     fd: u32,
     length: u32,
-    info: u64,
+    at: u64,
 }
 
 fn info<const WORDS: usize>(object: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
     let mut words = [0_u32; WORDS];
     let length = u32::try_from(size_of_val(&words)).map_err(io::Error::other)?;
-    let mut attributes = Info { fd: number(object), length, info: pointer_mut(&mut words) };
+    let mut attributes = Info { fd: number(object), length, at: pointer_mut(&mut words) };
     // SAFETY: the kernel writes `length` bytes at most.
     unsafe { bpf(OBJECT_INFO, &mut attributes) }?;
     Ok(words)

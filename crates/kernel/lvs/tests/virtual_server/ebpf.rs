@@ -107,7 +107,7 @@ mod cases {
     #[test]
     fn a_link_made_anew_gets_its_programs() {
         let mut lab = lab();
-        lab.hosts[0].host.ip("link del gwsbox");
+        lab.hosts[0].netns.ip("link del gwsbox");
         let found = lab.sync().remove(0);
         assert!(found.iter().any(|difference| difference.unrepaired.is_some()), "{found:?}");
         assert!(ask(lab.namespace("a"), &format!("{VIP}:80")).is_ok());
@@ -216,7 +216,7 @@ mod cases {
         lab.sync();
         assert_eq!(lab.sync(), [[], []]);
         works(&lab);
-        lab.hosts[0].host.output(&["tc", "filter", "del", "dev", "eth0", "ingress"]);
+        lab.hosts[0].netns.output(&["tc", "filter", "del", "dev", "eth0", "ingress"]);
         assert_eq!(repaired(&lab.sync()[0]).len(), 1);
         lab.reopen(0);
         assert_eq!(repaired(&lab.sync()[0]).len(), 6);

@@ -9,7 +9,7 @@ use shoal_model::lvs::{
 use shoal_model::netns::NamespaceName;
 use shoal_model::spec::Protocol;
 use shoal_model::{Mac, NetworkId, TaskId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub(crate) struct Host {
     pub(crate) place: Place,
     pub(crate) address: String,
     pub(crate) engine: Option<Box<dyn VirtualServer>>,
-    pub(crate) host: Netns,
+    pub(crate) netns: Netns,
     pub(crate) sandbox: Netns,
     pub(crate) ingress: Netns,
     overlay: Netns,
@@ -81,6 +81,8 @@ pub(crate) struct Lab {
     pub(crate) scheduler: Scheduler,
     /// An address that every host counts among its own, as one that moves with a fail-over does.
     pub(crate) floating: Option<IpAddr>,
+    /// Sandboxes without any overlay network, by host.
+    containers: Vec<(usize, Netns)>,
     lan: Netns,
     root: PathBuf,
     next_task: usize,
@@ -145,6 +147,7 @@ impl Lab {
             ports: Vec::new(),
             scheduler: Scheduler::RoundRobin,
             floating: None,
+            containers: Vec::new(),
             lan,
             root,
             next_task: 0,
@@ -173,7 +176,7 @@ impl Lab {
             place,
             address,
             engine: None,
-            host,
+            netns: host,
             sandbox,
             ingress,
             overlay,
@@ -181,6 +184,7 @@ impl Lab {
         };
         made.lay_overlays();
         made.lay_sandbox();
+        made.lay_masquerade();
         made.engine = Some(self.engine.open(&made.place));
         self.hosts.push(made);
     }
@@ -219,6 +223,17 @@ impl Lab {
         self.tasks.insert(name.to_owned(), task);
     }
 
+    /// A container that is on `docker_gwbridge` only; its namespace.
+    pub(crate) fn add_container(&mut self, host: usize) -> PathBuf {
+        let number = self.containers.len();
+        let at = &mut self.hosts[host];
+        let netns = Netns::new(at.place.netns_root().join(format!("container{number}")));
+        at.lay_container(&netns, &format!("gc{number}"));
+        let path = netns.path.clone();
+        self.containers.push((host, netns));
+        path
+    }
+
     /// What the agent of one host would declare.
     pub(crate) fn table(&self, host: usize) -> Table {
         let mut table = Table::default();
@@ -237,6 +252,10 @@ impl Lab {
         }
         for task in self.tasks.values().filter(|task| task.host == host && task.registered) {
             table.sandboxes.insert(NamespaceName::Named(task.name()), [overlay.clone()].into());
+        }
+        for (_, netns) in self.containers.iter().filter(|(at, _)| *at == host) {
+            let name = netns.path.file_name().unwrap().to_string_lossy().into_owned();
+            table.sandboxes.insert(NamespaceName::Named(name), BTreeSet::new());
         }
         table.mesh = Some(self.mesh(host));
         table
@@ -261,7 +280,7 @@ impl Lab {
                 published: *published,
                 target: *target,
             })
-            .collect::<std::collections::BTreeSet<_>>();
+            .collect::<BTreeSet<_>>();
         let local = self.tasks.values().filter(|task| task.host == host);
         let tasks = local.map(|task| {
             let mesh_task = MeshTask {
@@ -314,6 +333,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.tasks.clear();
+        self.containers.clear();
         for host in self.hosts.drain(..) {
             let Host { place, engine, .. } = host;
             drop(engine);
@@ -342,8 +362,9 @@ fn remote_endpoint(overlay: &Netns, address: &str, mac: Mac, tunnel: &str) {
 }
 
 /// A veth pair from `netns` (as `name`) to a bridge's port.
-fn join(netns: &Netns, name: &str, mac: Option<Mac>, address: &str, at: &Netns, port: &str, bridge: &str, mtu: u32) {
+fn join(netns: &Netns, name: &str, mac: Option<Mac>, address: &str, at: &Netns, port: &str, bridge: &str) {
     let mac = mac.map(|mac| format!("address {mac}")).unwrap_or_default();
+    let mtu = if bridge == "br0" { 1450 } else { 1500 };
     at.ip(&format!(
         "link add {port} mtu {mtu} type veth peer name {name} {mac} mtu {mtu} netns {}\n\
          link set {port} master {bridge} up",
@@ -360,7 +381,7 @@ impl Host {
             netns.ip(&format!(
                 "link add br0 mtu 1450 type bridge\naddr add {gateway} dev br0\nlink set br0 up"
             ));
-            self.host.ip(&format!(
+            self.netns.ip(&format!(
                 "link add vx{vni} mtu 1450 type vxlan id {vni} dstport 4789 local {} nolearning proxy\n\
                  link set vx{vni} netns {} name vxlan0",
                 self.address,
@@ -373,18 +394,36 @@ impl Host {
     fn lay_sandbox(&self) {
         let address = format!("{}/24", self.sandbox_address());
         let mac = Some(self.sandbox_mac());
-        join(&self.sandbox, "eth0", mac, &address, &self.ingress, "visbox", "br0", 1450);
+        join(&self.sandbox, "eth0", mac, &address, &self.ingress, "visbox", "br0");
         self.lay_gateway();
-        self.host.ip(&format!(
-            "route add 10.0.0.0/24 via 172.18.0.2 dev docker_gwbridge src {}",
-            self.address
-        ));
+        self.netns
+            .ip(&format!("route add 10.0.0.0/24 via 172.18.0.2 dev docker_gwbridge src {}", self.address));
+    }
+
+    /// Addresses of `docker_gwbridge` are the same on every node, so they leave neither the node nor its sandbox.
+    fn lay_masquerade(&self) {
+        for (netns, link) in [(&self.netns, "docker_gwbridge"), (&self.sandbox, "eth1")] {
+            netns.output(&[
+                "nft",
+                &format!(
+                    "table ip shoal {{ chain leave {{ type nat hook postrouting priority srcnat; \
+                     ip saddr 172.18.0.0/16 oifname != {link} masquerade; }}; }}"
+                ),
+            ]);
+        }
     }
 
     /// The sandbox's way to the host.
     pub(crate) fn lay_gateway(&self) {
-        join(&self.sandbox, "eth1", None, "172.18.0.2/16", &self.host, "gwsbox", "docker_gwbridge", 1500);
+        join(&self.sandbox, "eth1", None, "172.18.0.2/16", &self.netns, "gwsbox", "docker_gwbridge");
         self.sandbox.ip("route add default via 172.18.0.1");
+    }
+
+    fn lay_container(&mut self, netns: &Netns, port: &str) {
+        let address = format!("172.18.0.{}/16", self.next_gateway_address);
+        self.next_gateway_address += 1;
+        join(netns, "eth1", None, &address, &self.netns, port, "docker_gwbridge");
+        netns.ip("route add default via 172.18.0.1");
     }
 
     fn lay_task(&mut self, task: &Task) {
@@ -394,13 +433,14 @@ impl Host {
         let overlay = format!("{}/24", task.overlay_address());
         let gateway = format!("172.18.0.{}/16", self.next_gateway_address);
         self.next_gateway_address += 1;
-        let (netns, host) = (&task.netns, &self.host);
-        join(netns, "eth0", Some(task.ingress_mac()), &ingress, &self.ingress, &task.port_link(), "br0", 1450);
-        join(netns, "eth1", None, &gateway, host, &format!("gw{number}"), "docker_gwbridge", 1500);
+        let (netns, host) = (&task.netns, &self.netns);
+        join(netns, "eth0", Some(task.ingress_mac()), &ingress, &self.ingress, &task.port_link(), "br0");
+        join(netns, "eth1", None, &gateway, host, &format!("gw{number}"), "docker_gwbridge");
         let mac = Some(task.overlay_mac());
-        join(netns, "eth2", mac, &overlay, &self.overlay, &format!("vo{number}"), "br0", 1450);
+        join(netns, "eth2", mac, &overlay, &self.overlay, &format!("vo{number}"), "br0");
         netns.ip(&format!(
             "route add default via 172.18.0.1\n\
+             route add 10.0.0.0/24 dev eth0 table 100\n\
              route add default via 10.0.0.1 dev eth0 table 100\n\
              rule add from {own} lookup 100\n\
              addr add {VIP}/32 dev lo"

@@ -1,4 +1,5 @@
 //! What every engine of the virtual server must do, on a small swarm of network namespaces.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
 mod east_west;
 mod ebpf;

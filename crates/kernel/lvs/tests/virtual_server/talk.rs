@@ -138,7 +138,7 @@ fn take(reader: &mut impl Read, mut bytes: usize) -> io::Result<()> {
 }
 
 fn serve_datagrams(socket: &UdpSocket, name: &str, port: u16, stop: &AtomicBool) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while !stop.load(Ordering::Relaxed) {
         if let Ok((_, peer)) = socket.recv_from(&mut buffer) {
             let _ = socket.send_to(format!("{name} {port} {peer}").as_bytes(), peer);
@@ -197,7 +197,6 @@ impl Connection {
     pub(crate) fn peer(&self) -> SocketAddr {
         self.stream.peer_addr().unwrap()
     }
-
 }
 
 /// A connection from a port of the client's choice.
@@ -227,7 +226,8 @@ pub(crate) fn ask(namespace: &Path, to: &str) -> io::Result<Answer> {
 
 /// Names that answer `times` connections one after the other.
 pub(crate) fn names(namespace: &Path, to: &str, times: usize) -> Vec<String> {
-    (0..times).map(|_| ask(namespace, to).unwrap().name).collect()
+    let one = |_| ask(namespace, to).unwrap_or_else(|e| panic!("{} -> {to}: {e}", namespace.display())).name;
+    (0..times).map(one).collect()
 }
 
 /// A datagram socket of a namespace.

@@ -29,7 +29,7 @@ fn ways(lab: &Lab) -> Vec<(std::path::PathBuf, SocketAddr)> {
     let vip = format!("{VIP}:80");
     [
         (lab.client.path.clone(), MESH),
-        (lab.hosts[1].host.path.clone(), "127.0.0.1:8080"),
+        (lab.hosts[1].netns.path.clone(), "127.0.0.1:8080"),
         (lab.namespace("b").to_owned(), vip.as_str()),
     ]
     .into_iter()
@@ -179,8 +179,7 @@ fn counters_tell_open_and_past_connections() {
     assert!(before.values().all(|c| *c == Counters::default()));
     for (index, key) in [(0, &mesh), (2, &vip)] {
         let (namespace, to) = ways(&lab).remove(index);
-        let mut open: Vec<Connection> =
-            (0..4).map(|_| Connection::open(&namespace, to).unwrap()).collect();
+        let mut open: Vec<Connection> = (0..4).map(|_| Connection::open(&namespace, to).unwrap()).collect();
         for connection in &mut open {
             connection.ask().unwrap();
         }
@@ -202,7 +201,7 @@ fn datagram_exchanges_count_as_inactive() {
     let first = outside.ask("192.168.50.11:8053").unwrap().0.name;
     let counters = counted(&mut lab, 1, &key)[&first];
     assert_eq!(counters, Counters { active: 0, inactive: 1, connections: 1 });
-    let own = Datagrams::new(&lab.hosts[1].host.path, "0.0.0.0:0");
+    let own = Datagrams::new(&lab.hosts[1].netns.path, "0.0.0.0:0");
     let second = own.ask("127.0.0.1:8053").unwrap().0.name;
     assert_ne!(first, second);
     assert_eq!(counted(&mut lab, 1, &key)[&second].inactive, 1);
