@@ -1,0 +1,120 @@
+//! The LAN: a bridge in a namespace of its own, a namespace with `eth0` for every host. Nothing leads out of it; what
+//! is sent elsewhere is answered with "network unreachable" by its gateway, so that nobody waits for it.
+
+use crate::place::Place;
+use crate::record::HostRecord;
+use anyhow::{Context, bail};
+use ipnet::{IpNet, Ipv4Net};
+use shoal_host::{Host, HostConfig};
+use shoal_model::Mac;
+use shoal_model::netns::{Link, LinkKind, MAIN_TABLE, NamespaceName, NetOp, Route};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// The LAN's own namespace.
+pub(crate) const LAN: &str = "lan";
+/// A host's link to it.
+pub(crate) const UPLINK: &str = "eth0";
+const BRIDGE: &str = "lan0";
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 1);
+const PREFIX: u8 = 24;
+const MTU: u32 = 1500;
+
+/// Opens the lab's namespaces. Only named ones are ever touched, never the machine's main one.
+pub(crate) fn open(place: &Place) -> anyhow::Result<Host> {
+    let config = HostConfig {
+        netns_root: place.namespaces(),
+        owner: format!("shoal-lab:{}", place.name),
+        nft_table: "shoal-lab".into(),
+        host_netns: None,
+    };
+    Host::open(config).context("cannot prepare the lab's network namespaces")
+}
+
+pub(crate) fn apply(host: &Host, ops: &[NetOp]) -> anyhow::Result<()> {
+    match host.apply_all(ops).into_iter().next() {
+        Some((_, error)) => bail!(error),
+        None => Ok(()),
+    }
+}
+
+/// A machine's Ethernet address: it stays the same over reboots, so that nobody remembers a wrong one.
+pub(crate) fn mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    Mac([0x02, 0x4c, a, b, c, d])
+}
+
+fn on_lan(address: Ipv4Addr) -> anyhow::Result<IpNet> {
+    Ok(Ipv4Net::new(address, PREFIX)?.into())
+}
+
+/// Operations for the bridge.
+pub(crate) fn bridge() -> anyhow::Result<Vec<NetOp>> {
+    let lan = NamespaceName::Named(LAN.into());
+    let link = Link {
+        kind: LinkKind::Bridge,
+        mac: Some(mac(GATEWAY)),
+        mtu: MTU,
+        master: None,
+        addresses: BTreeSet::from([on_lan(GATEWAY)?]),
+        up: true,
+    };
+    Ok(vec![
+        NetOp::CreateNamespace(lan.clone()),
+        NetOp::CreateLink { namespace: lan.clone(), name: BRIDGE.into(), link, peer_link: None },
+        // Forwarding without a way out is what makes the gateway answer.
+        NetOp::SetSysctl { namespace: lan, name: "net.ipv4.ip_forward".into(), value: "1".into() },
+    ])
+}
+
+/// Operations for a host's namespace and its link to the LAN.
+pub(crate) fn plug_in(host: &HostRecord) -> anyhow::Result<Vec<NetOp>> {
+    let (lan, namespace) = (NamespaceName::Named(LAN.into()), NamespaceName::Named(host.name.clone()));
+    let port_name = port(host);
+    let uplink = Link {
+        kind: LinkKind::Veth { peer_namespace: lan.clone(), peer: port_name.clone() },
+        mac: Some(mac(host.address)),
+        mtu: MTU,
+        master: None,
+        addresses: BTreeSet::from([on_lan(host.address)?]),
+        up: true,
+    };
+    let port = Link {
+        kind: LinkKind::Veth { peer_namespace: namespace.clone(), peer: UPLINK.into() },
+        mac: None,
+        mtu: MTU,
+        master: Some(BRIDGE.into()),
+        addresses: BTreeSet::new(),
+        up: true,
+    };
+    let route = Route {
+        destination: IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?,
+        via: Some(GATEWAY.into()),
+        link: UPLINK.into(),
+        source: None,
+        table: MAIN_TABLE,
+    };
+    Ok(vec![
+        NetOp::CreateNamespace(namespace.clone()),
+        NetOp::CreateLink {
+            namespace: namespace.clone(),
+            name: UPLINK.into(),
+            link: uplink,
+            peer_link: Some(Box::new(port)),
+        },
+        NetOp::AddRoute(namespace, route),
+    ])
+}
+
+/// Operations that pull a host's plug and drop its namespace.
+pub(crate) fn unplug(host: &HostRecord) -> Vec<NetOp> {
+    vec![
+        NetOp::RemoveLink { namespace: NamespaceName::Named(LAN.into()), name: port(host) },
+        NetOp::RemoveNamespace(NamespaceName::Named(host.name.clone())),
+    ]
+}
+
+/// The host's port of the bridge.
+fn port(host: &HostRecord) -> String {
+    format!("port{}", host.address.octets()[3])
+}
