@@ -2,11 +2,15 @@
 //! manager.
 
 use crate::ProposeError;
-use crate::types::{Outcome, Place, Raft};
+use crate::types::{Bound, Metrics, Outcome, Place, Raft};
 use openraft::error::{ClientWriteError, ForwardToLeader};
+use openraft::raft::ClientWriteResult;
 use shoal_store::{Batch, Entry};
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Batches in an entry.
 const GROUP: usize = 256;
@@ -26,8 +30,8 @@ pub(crate) fn queue() -> (mpsc::Sender<Proposal>, mpsc::Receiver<Proposal>) {
     mpsc::channel(QUEUE)
 }
 
-/// Groups and writes until the queue is closed.
-pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Proposal>) {
+/// Groups and writes until the queue is closed. Nobody waits for a write longer than `deadline`.
+pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Proposal>, deadline: Duration) {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut group = Vec::with_capacity(GROUP);
     loop {
@@ -41,22 +45,53 @@ pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Proposal>) {
             continue;
         }
         let (batches, answers): (Vec<Batch>, Vec<_>) = group.drain(..).map(|p| (p.batch, p.answer)).unzip();
-        let begun = raft.client_write_ff(Entry { batches }).await;
-        tokio::spawn(async move {
-            let written = match begun {
-                Ok(written) => written.await,
-                Err(fatal) => return tell_all(answers, &stopped(&fatal)),
-            };
-            match written {
-                Ok(Ok(response)) => tell_each(answers, response.log_id.index, response.data),
-                Ok(Err(error)) => tell_all(answers, &refused(error)),
-                Err(_) => tell_all(answers, &ProposeError::ShuttingDown),
+        let metrics = raft.metrics();
+        let term = metrics.borrow().current_term;
+        match raft.client_write_ff(Entry { batches }).await {
+            Ok(written) => {
+                _ = tokio::spawn(finish(written, deposed(metrics, term), answers, deadline, permit))
             }
-            drop(permit);
-        });
+            Err(fatal) => tell_all(answers, &stopped(&fatal)),
+        }
     }
 }
 
+/// Waits for an entry. It may take as long as it likes to be decided; but once this manager does not lead any more, the
+/// next entries do not wait for it, because the library forgets to answer when a snapshot overtakes the entry.
+async fn finish(
+    written: impl Future<Output = Written>,
+    deposed: impl Future<Output = ()>,
+    answers: Answers,
+    deadline: Duration,
+    permit: OwnedSemaphorePermit,
+) {
+    let mut written = pin!(written);
+    let decided = tokio::select! {
+        decided = &mut written => Some(decided),
+        () = deposed => None,
+    };
+    drop(permit);
+    let decided = match decided {
+        Some(decided) => decided,
+        None => match tokio::time::timeout(deadline, written).await {
+            Ok(decided) => decided,
+            Err(_) => return tell_all(answers, &ProposeError::NoQuorum),
+        },
+    };
+    match decided {
+        Ok(Ok(response)) => tell_each(answers, response.log_id.index, response.data),
+        Ok(Err(error)) => tell_all(answers, &refused(error)),
+        Err(_) => tell_all(answers, &ProposeError::ShuttingDown),
+    }
+}
+
+/// Returns when the term is over.
+async fn deposed(mut metrics: watch::Receiver<Metrics>, term: u64) {
+    // It only fails when the library stops, which ends the term as well.
+    let _ = metrics.wait_for(|now| now.current_term != term).await;
+}
+
+type Written = Result<ClientWriteResult<Bound>, oneshot::error::RecvError>;
 type Answers = Vec<oneshot::Sender<Result<u64, ProposeError>>>;
 
 fn tell_each(answers: Answers, index: u64, outcome: Outcome) {

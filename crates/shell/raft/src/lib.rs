@@ -10,6 +10,8 @@
 mod batcher;
 mod error;
 mod leadership;
+#[cfg(test)]
+mod library_suite;
 mod log;
 mod log_store;
 mod membership;

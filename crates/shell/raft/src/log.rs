@@ -62,8 +62,9 @@ pub trait Log: Send + Sync + 'static {
     /// Appends a batch and waits until it is committed and applied here; answers its log index.
     ///
     /// # Errors
-    /// [`ProposeError::Rejected`] if the state refused it; otherwise nothing is known to have been written, except that
-    /// after [`ProposeError::NoQuorum`] and [`ProposeError::ShuttingDown`] the batch may still be written later on.
+    /// [`ProposeError::Rejected`] if the state refused it. Otherwise nothing is known to have been written; but after
+    /// [`ProposeError::NoQuorum`], [`ProposeError::ShuttingDown`] and [`ProposeError::Storage`] the batch may still come
+    /// to be written later on.
     async fn propose(&self, batch: Batch) -> Result<u64, ProposeError>;
 
     /// The state after the last applied entry.

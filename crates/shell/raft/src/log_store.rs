@@ -1,6 +1,7 @@
 //! Log entries and votes on disk, in one redb file, with a copy of all entries in memory: they are read far more often
 //! than the disk should be.
 
+use crate::snapshot_file::SnapshotFile;
 use crate::types::{Bound, LogId, RaftEntry, StorageError, Vote};
 use crate::{Member, OpenError};
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -47,6 +48,7 @@ struct Shared {
     /// None once closed.
     database: Mutex<Option<Database>>,
     memory: Mutex<Memory>,
+    snapshot: SnapshotFile,
 }
 
 #[derive(Default)]
@@ -63,8 +65,8 @@ struct Cached {
 }
 
 impl LogStore {
-    /// Opens the file in `dir`, or makes it.
-    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
+    /// Opens the file in `dir`, or makes it. Entries are forgotten only when `snapshot` holds them.
+    pub(crate) fn open(dir: &Path, snapshot: SnapshotFile) -> Result<Self, OpenError> {
         let storage = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
         std::fs::create_dir_all(dir).map_err(|e| storage(e.to_string()))?;
         let opened = Database::builder()
@@ -81,7 +83,7 @@ impl LogStore {
         };
         let memory = load(&database)
             .map_err(|e| OpenError::Damaged { dir: dir.to_owned(), what: format!("log: {e}") })?;
-        let shared = Shared { database: Mutex::new(Some(database)), memory: Mutex::new(memory) };
+        let shared = Shared { database: Mutex::new(Some(database)), memory: Mutex::new(memory), snapshot };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -327,6 +329,11 @@ impl RaftLogStorage<Bound> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        // When a snapshot came from the leader, the library does not wait for it to be on disk. A crash in between would
+        // leave neither the entries nor the snapshot.
+        if !self.shared.snapshot.until_it_reaches(log_id).await {
+            return Err(writing("no snapshot holds the entries to forget".into()));
+        }
         let store = self.clone();
         let purged = tokio::task::spawn_blocking(move || store.purge_blocking(log_id)).await;
         purged.map_err(|e| writing(e.into()))?.map_err(writing)

@@ -1,7 +1,7 @@
 //! Who takes part: letting managers in and taking them out.
 
 use crate::batcher::{refused, stopped};
-use crate::types::Place;
+use crate::types::{Metrics, Place};
 use crate::{Member, ProposeError, RaftLog};
 use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -34,11 +34,27 @@ impl RaftLog {
             return Ok(());
         }
         if known.is_none() {
-            self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, place.clone())])), true).await?;
+            self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, place)])), true).await?;
         }
-        // Waits until it has nearly everything; it is a member already, so this changes nothing else.
-        self.raft.add_learner(id, place, true).await.map_err(failed)?;
+        self.until_caught_up(id).await?;
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await
+    }
+
+    /// Waits until a member holds everything that is there now. (The library's own way to wait is content with one that
+    /// never answered, as long as the log is short. With a vote, such a member would stop a group of one for good.)
+    async fn until_caught_up(&self, id: u64) -> Result<(), ProposeError> {
+        let mut metrics = self.raft.metrics();
+        let goal = metrics.borrow().last_log_index;
+        let there = |now: &Metrics| {
+            let reached = now.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
+            now.current_leader != Some(now.id) || reached.map(|at| at.index) >= goal
+        };
+        let now = metrics.wait_for(there).await.map_err(|_| ProposeError::ShuttingDown)?;
+        if now.current_leader == Some(now.id) {
+            Ok(())
+        } else {
+            Err(ProposeError::NotLeader { leader: None })
+        }
     }
 
     pub(crate) async fn take_out(&self, raft_id: u64) -> Result<(), ProposeError> {

@@ -5,6 +5,7 @@ use crate::leadership;
 use crate::log_store::LogStore;
 use crate::message::{Addressed, Message};
 use crate::network::{LastHeard, Network};
+use crate::snapshot_file::SnapshotFile;
 use crate::state_machine::{Published, StateMachine};
 use crate::types::{Place, Raft};
 use crate::{HandleError, Leadership, Log, Member, OpenError, Options, ProposeError, Transport};
@@ -53,8 +54,9 @@ impl RaftLog {
         options: Options,
         initial: Entry,
     ) -> Result<Self, OpenError> {
-        let store = new_store(dir)?;
-        let log = Self::start(dir, store, me.clone(), transport, options).await?;
+        let file = SnapshotFile::new(dir);
+        let store = new_store(dir, &file)?;
+        let log = Self::start(dir, file, store, me.clone(), transport, options).await?;
         let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
         let first = [(me.raft_id, Place::of(&me))];
         log.raft
@@ -76,10 +78,11 @@ impl RaftLog {
         transport: Arc<dyn Transport>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let store = new_store(dir)?;
+        let file = SnapshotFile::new(dir);
+        let store = new_store(dir, &file)?;
         let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
         store.set_member(&me).map_err(|e| failed(e.to_string()))?;
-        Self::start(dir, store, me, transport, options).await
+        Self::start(dir, file, store, me, transport, options).await
     }
 
     /// Goes on where this manager stopped. Who it is, is in the directory.
@@ -88,8 +91,9 @@ impl RaftLog {
         transport: Arc<dyn Transport>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let (store, me) = existing_store(dir)?;
-        let log = Self::start(dir, store, me, transport, options).await?;
+        let file = SnapshotFile::new(dir);
+        let (store, me) = existing_store(dir, &file)?;
+        let log = Self::start(dir, file, store, me, transport, options).await?;
         if log.is_alone() {
             // Nobody else could have been elected meanwhile. A failure is not one: the election comes by itself then.
             let _ = log.raft.trigger().elect().await;
@@ -122,13 +126,14 @@ impl RaftLog {
 
     async fn start(
         dir: &Path,
+        file: SnapshotFile,
         store: LogStore,
         me: Member,
         transport: Arc<dyn Transport>,
         options: Options,
     ) -> Result<Self, OpenError> {
         let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
-        let machine = StateMachine::open(dir)?;
+        let machine = StateMachine::open(dir, file)?;
         let published = machine.published();
         let heard = LastHeard::default();
         let network = Network { me: me.raft_id, transport, heard: heard.clone() };
@@ -140,7 +145,7 @@ impl RaftLog {
         let (proposals, queue) = batcher::queue();
         let mut tasks = JoinSet::new();
         tasks.spawn(leadership::follow(raft.metrics(), heard, options.clone(), leadership));
-        tasks.spawn(batcher::run(raft.clone(), queue));
+        tasks.spawn(batcher::run(raft.clone(), queue, options.deadline));
         let tasks = Mutex::new(tasks);
         Ok(Self { raft, options, me, store, published, leadership: leadership_seen, proposals, tasks })
     }
@@ -185,8 +190,8 @@ impl RaftLog {
     }
 }
 
-fn new_store(dir: &Path) -> Result<LogStore, OpenError> {
-    let store = LogStore::open(dir)?;
+fn new_store(dir: &Path, file: &SnapshotFile) -> Result<LogStore, OpenError> {
+    let store = LogStore::open(dir, file.clone())?;
     let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
     if store.member().map_err(|e| failed(e.to_string()))?.is_some() {
         return Err(OpenError::Exists { dir: dir.to_owned() });
@@ -194,15 +199,15 @@ fn new_store(dir: &Path) -> Result<LogStore, OpenError> {
     if !store.is_empty() {
         store.clear().map_err(|e| failed(e.to_string()))?;
     }
-    crate::snapshot_file::SnapshotFile::new(dir).remove().map_err(|e| failed(e.to_string()))?;
+    file.remove().map_err(|e| failed(e.to_string()))?;
     Ok(store)
 }
 
-pub(crate) fn existing_store(dir: &Path) -> Result<(LogStore, Member), OpenError> {
+pub(crate) fn existing_store(dir: &Path, file: &SnapshotFile) -> Result<(LogStore, Member), OpenError> {
     if !RaftLog::exists(dir) {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
-    let store = LogStore::open(dir)?;
+    let store = LogStore::open(dir, file.clone())?;
     match store.member() {
         Ok(Some(me)) => Ok((store, me)),
         Ok(None) => Err(OpenError::Missing { dir: dir.to_owned() }),

@@ -29,11 +29,11 @@ impl RaftLog {
 /// Turns log and snapshot into one snapshot whose only member is this manager. A crash on the way leaves something that
 /// can be rewritten again.
 fn rewrite(dir: &Path, addr: String) -> Result<(), OpenError> {
-    let (store, me) = existing_store(dir)?;
+    let file = SnapshotFile::new(dir);
+    let (store, me) = existing_store(dir, &file)?;
     let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
     let damaged = |what: String| OpenError::Damaged { dir: dir.to_owned(), what };
     let me = Member { addr, ..me };
-    let file = SnapshotFile::new(dir);
     let mut position = Position::load(&file).map_err(damaged)?;
     for entry in store.entries_after(position.applied) {
         position.step(&entry);

@@ -6,16 +6,22 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
 
 const MAGIC: &[u8; 8] = b"SHOALSN1";
 const DIGEST_BYTES: usize = 32;
+/// A snapshot that is not on disk after this long never will be.
+const WRITE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Where the last snapshot is.
+/// Where the last snapshot is. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct SnapshotFile {
     dir: PathBuf,
-    /// How far the snapshot reaches that was written last. Held while one is written.
-    newest: Arc<Mutex<Option<LogId>>>,
+    /// Held while one is written.
+    writing: Arc<Mutex<()>>,
+    /// How far the snapshot on disk reaches.
+    reaches: Arc<watch::Sender<Option<LogId>>>,
 }
 
 /// A snapshot as it was read.
@@ -26,7 +32,7 @@ pub(crate) struct StoredSnapshot {
 
 impl SnapshotFile {
     pub(crate) fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), newest: Arc::default() }
+        Self { dir: dir.into(), writing: Arc::default(), reaches: Arc::new(watch::Sender::new(None)) }
     }
 
     fn path(&self) -> PathBuf {
@@ -36,8 +42,8 @@ impl SnapshotFile {
     /// Replaces the snapshot; a crash leaves either the old or the new one. One that was begun before a newer one came
     /// from the leader is not written: the log before the newer one may be gone.
     pub(crate) fn write(&self, meta: &SnapshotMeta, data: &[u8]) -> io::Result<()> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if meta.last_log_id < *newest {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if meta.last_log_id < *self.reaches.borrow() {
             return Ok(());
         }
         let described = serde_json::to_vec(meta)?;
@@ -51,8 +57,16 @@ impl SnapshotFile {
         file.write_all(data)?;
         file.sync_all()?;
         fs::rename(&new, self.path())?;
-        *newest = meta.last_log_id;
-        File::open(&self.dir)?.sync_all()
+        File::open(&self.dir)?.sync_all()?;
+        self.reaches.send_replace(meta.last_log_id);
+        Ok(())
+    }
+
+    /// Waits until a snapshot on disk reaches this far: the log up to there may go then. False if none comes.
+    pub(crate) async fn until_it_reaches(&self, log_id: LogId) -> bool {
+        let mut reaches = self.reaches.subscribe();
+        let there = reaches.wait_for(|reaches| *reaches >= Some(log_id));
+        matches!(tokio::time::timeout(WRITE_DEADLINE, there).await, Ok(Ok(_)))
     }
 
     /// Reads the snapshot, if there is one.
@@ -64,14 +78,17 @@ impl SnapshotFile {
         };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "snapshot is damaged");
         let snapshot = parse(&bytes).ok_or_else(damaged)?;
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        *newest = (*newest).max(snapshot.meta.last_log_id);
+        self.reaches.send_if_modified(|reaches| {
+            let before = *reaches;
+            *reaches = before.max(snapshot.meta.last_log_id);
+            *reaches != before
+        });
         Ok(Some(snapshot))
     }
 
     /// Removes the snapshot: an unfinished log is made anew.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.reaches.send_replace(None);
         match fs::remove_file(self.path()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),

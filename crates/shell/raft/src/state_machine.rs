@@ -51,8 +51,7 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// Starts from the snapshot in `dir`, or from nothing.
-    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let file = SnapshotFile::new(dir);
+    pub(crate) fn open(dir: &Path, file: SnapshotFile) -> Result<Self, OpenError> {
         let position =
             Position::load(&file).map_err(|what| OpenError::Damaged { dir: dir.to_owned(), what })?;
         let published = Published {
