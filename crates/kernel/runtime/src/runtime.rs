@@ -111,9 +111,16 @@ impl Runtime {
         Ok(all)
     }
 
-    /// Sends a signal to its first process.
+    /// Sends a signal to its first process. SIGKILL thaws it, since the frozen do not die.
     pub fn signal(&self, id: &str, signal: i32) -> Result<(), Error> {
-        self.request(id, &Request::Signal { signal })
+        self.request(id, &Request::Signal { signal })?;
+        if signal == libc::SIGKILL {
+            let cgroup = self.cgroup(id)?;
+            if cgroup.is_frozen() {
+                cgroup.freeze(false, Instant::now() + SETTLE)?;
+            }
+        }
+        Ok(())
     }
 
     /// Freezes every process of it.

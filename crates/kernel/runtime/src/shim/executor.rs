@@ -53,6 +53,7 @@ impl Executor for CommandExecutor {
             // The container dies with its shim. Set now, since changing the user clears it.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
         }
+        leave_keyring();
         set_terminal_size(spec);
         let (args, environment) = words(spec);
         match find(args.first().map_or("", |a| a), &environment) {
@@ -132,6 +133,14 @@ fn reset_signals() {
         }
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Takes a session keyring of its own: the inherited one is the daemon's. A kernel without keys, or a user who has used
+/// up his share, goes without.
+fn leave_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for a new anonymous keyring; no memory is passed.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
 }
 
 /// Gives the terminal its first size before the command can ask for it.

@@ -5,6 +5,7 @@
 
 mod birth;
 mod capabilities;
+mod devices;
 mod diagnosis;
 mod executor;
 mod init;
@@ -122,6 +123,9 @@ fn detach() -> Result<OwnedFd, Failure> {
     nix::sys::prctl::set_name(c"shoal-shim").map_err(|e| fail("prctl")(e.into()))?;
     // Exec sessions are made by a child that ends: what it leaves must come to this process.
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| fail("prctl")(e.into()))?;
+    // The container's death would be this process's fault: the kernel shall look elsewhere first (dockerd sets its shims
+    // to -999). Without the capability it stays as it is.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
     let answer = std::io::stdout().as_fd().try_clone_to_owned().map_err(fail("dup"))?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| fail("open /dev/null")(e.into()))?;

@@ -1,7 +1,7 @@
 //! The OCI runtime configuration of a container, with Docker's defaults (moby `daemon/pkg/oci/defaults.go`).
 
-use super::capabilities;
 use super::user::Identity;
+use super::{capabilities, devices};
 use crate::cgroup;
 use crate::failure::Failure;
 use crate::spec::{BindMount, ContainerSpec, FileMount, MountKind};
@@ -99,7 +99,8 @@ pub(super) fn capability_sets(bounding: &BTreeSet<String>, uid: u32) -> Value {
 
 /// The environment with what Docker adds where it is missing.
 pub(super) fn environment(given: &[String], spec: &ContainerSpec, home: &str) -> Vec<String> {
-    let is_set = |key: &str| given.iter().any(|e| e.split('=').next() == Some(key));
+    let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let is_set = |wanted: &str| given.iter().any(|e| key(e) == wanted);
     let mut environment = Vec::new();
     let mut default = |key: &str, entry: String| {
         if !is_set(key) {
@@ -112,7 +113,13 @@ pub(super) fn environment(given: &[String], spec: &ContainerSpec, home: &str) ->
         default("TERM", "TERM=xterm".to_owned());
     }
     default("HOME", format!("HOME={home}"));
-    environment.extend(given.iter().filter(|e| !e.starts_with('=') && e.contains('=')).cloned());
+    for entry in given.iter().filter(|e| !e.starts_with('=') && e.contains('=')) {
+        // The last value counts, at the first one's place: getenv would find the first.
+        match environment.iter_mut().find(|e| key(e) == key(entry)) {
+            Some(earlier) => earlier.clone_from(entry),
+            None => environment.push(entry.clone()),
+        }
+    }
     environment
 }
 
@@ -251,8 +258,10 @@ fn linux(facts: &Facts<'_>) -> Result<Value, Failure> {
         read_only.push("/sys/fs/cgroup".to_owned());
         read_only.extend(cgroup::hierarchies().iter().map(|name| format!("/sys/fs/cgroup/{name}")));
     }
+    let devices = if spec.privileged { devices::of_host() } else { Vec::new() };
     Ok(json!({
         "namespaces": namespaces,
+        "devices": devices,
         "cgroupsPath": facts.cgroup,
         "resources": resources(spec),
         "sysctl": spec.sysctls,
@@ -304,7 +313,14 @@ mod tests {
 
     #[test]
     fn the_environment_gets_what_is_missing_only() {
-        let given = ["A=1".to_owned(), "HOME=/elsewhere".into(), "=bad".into(), "bad".into(), "E=".into()];
+        let given = [
+            "A=0".to_owned(),
+            "A=1".into(),
+            "HOME=/elsewhere".into(),
+            "=bad".into(),
+            "bad".into(),
+            "E=".into(),
+        ];
         let found = environment(&given, &spec(), "/root");
         assert_eq!(found, [DEFAULT_PATH, "HOSTNAME=box", "A=1", "HOME=/elsewhere", "E="]);
     }

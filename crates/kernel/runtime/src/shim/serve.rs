@@ -296,7 +296,7 @@ impl Shim<'_> {
             return Ok(None);
         }
         if let Some(master) = &self.terminal {
-            return duplicate(master).map(Some);
+            return self.spec.open_stdin.then(|| duplicate(master)).transpose();
         }
         if self.spec.stdin_once {
             return Ok(self.stdin.take());

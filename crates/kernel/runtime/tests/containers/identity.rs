@@ -14,6 +14,7 @@ crate::tests![
     capabilities_are_dockers,
     capabilities_are_added_and_dropped,
     privileges_cannot_be_gained_if_unwanted,
+    a_privileged_container_has_everything,
     namespaces_are_new,
     a_network_namespace_is_joined,
     a_missing_network_namespace_is_refused,
@@ -79,6 +80,14 @@ fn privileges_cannot_be_gained_if_unwanted() {
     let host = Host::new();
     let spec = ContainerSpec { no_new_privileges: true, ..host.spec(STATUS) };
     assert!(host.run_spec(&spec).text().ends_with("NoNewPrivs:1"));
+}
+
+fn a_privileged_container_has_everything() {
+    let host = Host::new();
+    let script = "mkdir /m && mount -t tmpfs x /m && echo mounted; echo y > /proc/sys/kernel/hostname; hostname; test -c /dev/kmsg && echo kmsg";
+    let spec = ContainerSpec { privileged: true, ..host.spec(script) };
+    assert_eq!(host.run_spec(&spec).text(), "mounted\ny\nkmsg");
+    assert_eq!(host.run("mkdir /m; mount -t tmpfs x /m || echo refused").text(), "refused");
 }
 
 fn namespace(process: &str, kind: &str) -> u64 {
