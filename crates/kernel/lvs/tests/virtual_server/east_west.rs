@@ -1,7 +1,7 @@
 //! Tasks that ask for a service by its virtual address.
 
 use crate::ebpf::engine;
-use crate::lab::{Lab, VIP};
+use crate::lab::{Lab, VIP, VIP6};
 use crate::talk::{Connection, Datagrams, IMPATIENCE, ask, ip, names, spread};
 use shoal_model::lvs::Scheduler;
 use std::collections::BTreeSet;
@@ -136,5 +136,26 @@ fn by_source_a_namespace_keeps_its_server() {
     for task in ["a", "b", "c"] {
         let seen: BTreeSet<String> = names(lab.namespace(task), &vip(80), 5).into_iter().collect();
         assert_eq!(seen.len(), 1, "{task} was sent to {seen:?}");
+    }
+}
+
+#[test]
+fn the_same_over_ipv6() {
+    let lab = lab();
+    let to = format!("[{VIP6}]:81");
+    for task in ["a", "b"] {
+        let seen = names(lab.namespace(task), &to, 4);
+        assert_eq!(spread(&seen), [("a".to_owned(), 2), ("b".to_owned(), 2)]);
+        let mut connection = Connection::open(lab.namespace(task), to.parse().unwrap()).unwrap();
+        assert_eq!(connection.ask().unwrap().peer.ip(), ip(&lab.tasks[task].overlay_address6()));
+        assert_eq!(connection.peer().to_string(), to);
+        let socket = Datagrams::new(lab.namespace(task), "[::]:0");
+        let (first, from) = socket.ask(&to).unwrap();
+        assert_eq!(from.to_string(), to);
+        assert_eq!(socket.ask(&to).unwrap().0.name, first.name);
+        let connected = Datagrams::new(lab.namespace(task), "[::]:0");
+        connected.connect(&to);
+        connected.ask_connected().unwrap();
+        assert_eq!(connected.peer().to_string(), to);
     }
 }

@@ -43,6 +43,7 @@ impl Place {
 
 pub(crate) const OVERLAY_ID: u128 = 2;
 pub(crate) const VIP: &str = "10.0.1.2";
+pub(crate) const VIP6: &str = "fd00:1::2";
 const INGRESS: &str = "1-ingress";
 const OVERLAY: &str = "1-overlay";
 
@@ -99,6 +100,10 @@ impl Task {
 
     pub(crate) fn overlay_address(&self) -> String {
         format!("10.0.1.{}", 20 + self.number)
+    }
+
+    pub(crate) fn overlay_address6(&self) -> String {
+        format!("fd00:1::{}", 20 + self.number)
     }
 
     fn ingress_mac(&self) -> Mac {
@@ -198,13 +203,13 @@ impl Lab {
         }
     }
 
-    /// A task with servers on ports 80, 81 and 53.
+    /// A task with servers on ports 80 and 53, and on 81 over both families.
     pub(crate) fn add_task(&mut self, name: &str, host: usize) {
         let number = self.next_task;
         self.next_task += 1;
         let at = &mut self.hosts[host];
         let netns = Netns::new(at.place.netns_root().join(format!("task{number}")));
-        let responder = Responder::new(&netns.path, name, &[80, 81, 53]);
+        let responder = Responder::new(&netns.path, name, &[80, 53], &[81]);
         let task = Task {
             id: TaskId::from_random(number as u128 + 1000),
             host,
@@ -219,6 +224,7 @@ impl Lab {
             let tunnel = &self.hosts[host].address;
             remote_endpoint(&other.ingress, &task.ingress_address(), task.ingress_mac(), tunnel);
             remote_endpoint(&other.overlay, &task.overlay_address(), task.overlay_mac(), tunnel);
+            remote_endpoint(&other.overlay, &task.overlay_address6(), task.overlay_mac(), tunnel);
         }
         self.tasks.insert(name.to_owned(), task);
     }
@@ -246,6 +252,8 @@ impl Lab {
         let overlay = network(OVERLAY_ID);
         let east_west = VirtualServiceKey::EastWest { network: overlay.clone(), vip: ip(VIP) };
         service(east_west, self.real_servers(|t| (t.overlay_address(), t.overlay_mac(), 0)));
+        let east_west6 = VirtualServiceKey::EastWest { network: overlay.clone(), vip: ip(VIP6) };
+        service(east_west6, self.real_servers(|t| (t.overlay_address6(), t.overlay_mac(), 0)));
         for Port(protocol, port, target) in self.ports.iter().copied() {
             let key = VirtualServiceKey::Ingress { protocol, port };
             service(key, self.real_servers(|t| (t.ingress_address(), t.ingress_mac(), target)));
@@ -443,7 +451,9 @@ impl Host {
              route add 10.0.0.0/24 dev eth0 table 100\n\
              route add default via 10.0.0.1 dev eth0 table 100\n\
              rule add from {own} lookup 100\n\
-             addr add {VIP}/32 dev lo"
+             addr add {VIP}/32 dev lo\n\
+             addr add {}/64 dev eth2 nodad",
+            task.overlay_address6()
         ));
     }
 }

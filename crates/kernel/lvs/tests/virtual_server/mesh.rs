@@ -10,8 +10,12 @@ fn lab() -> Lab {
     let mut lab = Lab::new(engine(), 3);
     lab.add_task("a", 0);
     lab.add_task("b", 1);
-    lab.ports =
-        vec![Port(Protocol::Tcp, 8080, 80), Port(Protocol::Tcp, 8081, 81), Port(Protocol::Udp, 8053, 53)];
+    lab.ports = vec![
+        Port(Protocol::Tcp, 8080, 80),
+        Port(Protocol::Tcp, 8081, 81),
+        Port(Protocol::Udp, 8053, 53),
+        Port(Protocol::Udp, 8081, 81),
+    ];
     lab.sync();
     lab
 }
@@ -128,5 +132,15 @@ fn a_connection_goes_on_when_its_node_address_moves_to_another_node() {
     for host in [0, 2, 1, 0] {
         move_to(&lab, host);
         assert_eq!(connection.ask().unwrap().name, "b", "by host {host}");
+    }
+}
+
+#[test]
+fn a_datagram_server_on_a_socket_of_both_families_answers_as_the_node_too() {
+    let lab = lab();
+    for _ in 0..2 {
+        let socket = Datagrams::new(&lab.client.path, "0.0.0.0:0");
+        let (_, from) = socket.ask("192.168.50.12:8081").unwrap();
+        assert_eq!(from.to_string(), "192.168.50.12:8081");
     }
 }

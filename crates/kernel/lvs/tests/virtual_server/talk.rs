@@ -43,14 +43,16 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    pub(crate) fn new(namespace: &Path, name: &str, ports: &[u16]) -> Self {
+    /// On `ports` over IPv4, on `dual_ports` over both families with one socket.
+    pub(crate) fn new(namespace: &Path, name: &str, ports: &[u16], dual_ports: &[u16]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
-        for port in ports.iter().copied() {
-            let (tcp, udp) = within(namespace, || {
-                let any = SocketAddr::from(([0, 0, 0, 0], port));
-                (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap())
-            });
+        let ipv4 = ports.iter().map(|port| SocketAddr::from(([0; 4], *port)));
+        let dual = dual_ports.iter().map(|port| SocketAddr::from(([0_u16; 8], *port)));
+        for any in ipv4.chain(dual) {
+            let port = any.port();
+            let (tcp, udp) =
+                within(namespace, || (TcpListener::bind(any).unwrap(), UdpSocket::bind(any).unwrap()));
             tcp.set_nonblocking(true).unwrap();
             udp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
             let (stopped, called) = (stop.clone(), name.to_owned());
