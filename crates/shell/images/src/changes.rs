@@ -202,7 +202,9 @@ mod tests {
 
     fn changed(instructions: &[&str]) -> ContainerConfig {
         let mut config = ContainerConfig::default();
-        instructions.iter().for_each(|instruction| apply(&mut config, instruction).unwrap());
+        for instruction in instructions {
+            apply(&mut config, instruction).unwrap();
+        }
         config
     }
 

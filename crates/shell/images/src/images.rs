@@ -217,7 +217,3 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Err(error) => Err(Error::io("finish: the daemon is stopping")(error.into())),
     }
 }
-
-#[cfg(test)]
-#[path = "images_tests.rs"]
-mod tests;

@@ -6,7 +6,7 @@ use crate::digest::{Digest, Digesting};
 use crate::error::{Error, LayerError};
 use crate::index::{Record, kept_name};
 use crate::manifest::Manifest;
-use crate::pins::Pinned;
+use crate::pins::{Part, Pinned};
 use crate::progress::Transfer;
 use crate::store::{Catalogue, Store, WorkDirectory};
 use crate::unpack::{Unpacked, unpack};
@@ -74,13 +74,13 @@ impl Intake {
 
     /// Whether this blob is already here; if so it stays.
     pub(crate) fn has_blob(&mut self, digest: Digest) -> bool {
-        self.pinned.pin(digest);
+        self.pinned.pin(Part::Blob(digest));
         self.store.blob(&digest).exists()
     }
 
     /// Whether this layer is already unpacked; if so it stays.
     pub(crate) fn has_unpacked(&mut self, chain: Digest) -> bool {
-        self.pinned.pin(chain);
+        self.pinned.pin(Part::Layer(chain));
         self.store.layer_size(&chain).is_some()
     }
 
@@ -102,7 +102,7 @@ impl Intake {
             return self.known_layer(source, digest, chain, diff_id);
         }
         if let Some(chain) = expected_chain {
-            self.pinned.pin(chain);
+            self.pinned.pin(Part::Layer(chain));
         }
         let is_unpacked = expected_chain.is_some_and(|chain| self.unpacked(&chain).is_some());
         let target = self.work.path().join(format!("{:032x}", rand::random::<u128>()));
@@ -138,7 +138,7 @@ impl Intake {
         let diff_ids = [below, &[unpacked.diff_id]].concat();
         self.put_blob(archive.to_owned(), blob.0);
         if let Some(chain) = Digest::chain(&diff_ids) {
-            self.pinned.pin(chain);
+            self.pinned.pin(Part::Layer(chain));
             if self.unpacked(&chain).is_none() {
                 let size = target.join("size");
                 fs::write(&size, unpacked.size.to_string())
@@ -227,7 +227,7 @@ impl Intake {
 
     /// Takes a file as the blob with this digest.
     pub(crate) fn put_blob(&mut self, path: PathBuf, digest: Digest) {
-        self.pinned.pin(digest);
+        self.pinned.pin(Part::Blob(digest));
         self.ready.push((path, self.store.blob(&digest)));
     }
 
@@ -251,14 +251,14 @@ impl Intake {
         let mut catalogue = Catalogue::clone(&self.store.catalogue());
         let mut unneeded = BTreeSet::new();
         for NewImage { id, record, has_manifest } in self.images {
-            unneeded.insert(record.manifest);
+            unneeded.insert(Part::Blob(record.manifest));
             if has_manifest || !catalogue.index.images.contains_key(&id) {
                 unneeded.extend(catalogue.needs(&id));
                 catalogue.parsed.insert(id, Arc::new(self.store.parse(&id, &record)?));
                 catalogue.index.images.insert(id, record);
             }
         }
-        unneeded.extend(self.pinned.digests().iter().copied());
+        unneeded.extend(self.pinned.parts().iter().copied());
         for (name, id) in names {
             catalogue.index.names.insert(kept_name(name), *id);
         }

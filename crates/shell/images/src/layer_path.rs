@@ -61,7 +61,7 @@ pub(crate) fn meaning(name: &[u8]) -> Result<Meaning<'_>, String> {
 mod tests {
     use super::*;
 
-    fn place<'a>(parent: &[&'a str], name: &'a str) -> Meaning<'a> {
+    fn place<'a>(parent: &'a [&'a str], name: &'a str) -> Meaning<'a> {
         Meaning::Place { parent: parent.iter().map(OsStr::new).collect(), name: OsStr::new(name) }
     }
 

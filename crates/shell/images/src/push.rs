@@ -7,6 +7,7 @@ use crate::images::blocking;
 use crate::index::Record;
 use crate::ingest::Intake;
 use crate::manifest::{Descriptor, Manifest};
+use crate::pins::Part;
 use crate::progress::{Message, Progress, ProgressDetail};
 use crate::registry::Registry;
 use crate::registry_auth::RegistryAuth;
@@ -35,7 +36,7 @@ pub(crate) async fn push(
     let packing = Arc::clone(&store);
     let (bytes, manifest) = blocking(move || packed(&packing, id)).await?;
     let blobs = manifest.layers.iter().chain([&manifest.config]);
-    blobs.clone().for_each(|blob| pinned.pin(blob.digest));
+    blobs.clone().for_each(|blob| pinned.pin(Part::Blob(blob.digest)));
     let registry =
         Registry::connect(name, auth, RegistryOperation::Push, &store.settings.insecure_registries).await?;
     for layer in &manifest.layers {

@@ -219,15 +219,15 @@ impl Registry {
             RegistryOperation::Pull => Error::AccessDenied { repository: self.name.familiar_name() },
         };
         let unknown = || Error::ManifestUnknown { reference: self.name.familiar() };
-        match error {
-            OciDistributionError::AuthenticationFailure(said) => Error::Unauthorized(reason(&said)),
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::ServerError { code: 401, .. } => {
-                Error::Unauthorized("authentication required".into())
-            }
-            OciDistributionError::ServerError { code: 403, .. } => denied(),
-            OciDistributionError::ServerError { code: 404, .. } => unknown(),
-            OciDistributionError::RegistryError { envelope, url } => {
+        let status = match &error {
+            OciDistributionError::UnauthorizedError { .. } => Some(401),
+            OciDistributionError::ServerError { code, .. } => Some(*code),
+            OciDistributionError::RequestError(error) => error.status().map(|status| status.as_u16()),
+            _ => None,
+        };
+        match (error, status) {
+            (OciDistributionError::AuthenticationFailure(said), _) => Error::Unauthorized(reason(&said)),
+            (OciDistributionError::RegistryError { envelope, url }, _) => {
                 match envelope.errors.first().map(|error| &error.code) {
                     Some(OciErrorCode::ManifestUnknown | OciErrorCode::NotFound) => unknown(),
                     Some(OciErrorCode::NameUnknown | OciErrorCode::Denied | OciErrorCode::Unauthorized) => {
@@ -236,7 +236,10 @@ impl Registry {
                     _ => of_registry(&self.name, OciDistributionError::RegistryError { envelope, url }),
                 }
             }
-            other => of_registry(&self.name, other),
+            (_, Some(401)) => Error::Unauthorized("authentication required".into()),
+            (_, Some(403)) => denied(),
+            (_, Some(404)) => unknown(),
+            (other, _) => of_registry(&self.name, other),
         }
     }
 }

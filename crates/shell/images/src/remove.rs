@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::find::{find, means_by_id};
 use crate::image::{Removed, Usage};
 use crate::index::kept_name;
+use crate::pins::Part;
 use crate::store::{Catalogue, Store};
 use shoal_model::image_reference::ImageReference;
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ pub(crate) fn remove(
         change.set(catalogue)?;
         return Ok(removed);
     }
-    let needed: BTreeSet<Digest> = catalogue.needs(&id).into_iter().collect();
+    let needed: BTreeSet<Part> = catalogue.needs(&id).into_iter().collect();
     catalogue.index.images.remove(&id);
     catalogue.parsed.remove(&id);
     change.set(catalogue)?;

@@ -25,7 +25,7 @@ pub(crate) fn save(store: &Store, names: &[String], writer: impl Write) -> Resul
     let catalogue = store.catalogue();
     let chosen = chosen(&catalogue, names)?;
     for (id, _) in &chosen {
-        catalogue.needs(id).into_iter().for_each(|digest| pinned.pin(digest));
+        catalogue.needs(id).into_iter().for_each(|part| pinned.pin(part));
     }
     let failed = || Error::io("write the archive");
     let mut archive = tar::Builder::new(io::BufWriter::with_capacity(1 << 16, writer));

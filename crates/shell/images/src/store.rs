@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::images::Settings;
 use crate::index::{Index, Record};
 use crate::manifest::{Document, Manifest};
-use crate::pins::Pins;
+use crate::pins::{Part, Pins};
 use crate::unpack::{Bounds, sync_file_system};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -122,7 +122,7 @@ impl Store {
     /// Removes what is left of a damaged layer.
     pub(crate) fn remove_layer(&self, chain: &Digest) -> Result<(), Error> {
         let path = self.layer(chain);
-        remove_any(&path).map_err(Error::io(format!("remove {}", path.display())))
+        remove_any(&path).map(drop).map_err(Error::io(format!("remove {}", path.display())))
     }
 
     /// An empty directory on the same file system, removed when dropped.
@@ -169,15 +169,18 @@ impl Store {
     }
 
     /// Removes what no image needs: the remains of interrupted work.
-    fn remove_leftovers(&self, referenced: &BTreeSet<Digest>) -> Result<(), Error> {
-        for (directory, keep) in [("work", false), ("blobs/sha256", true), ("layers", true)] {
+    fn remove_leftovers(&self, referenced: &BTreeSet<Part>) -> Result<(), Error> {
+        type Kind = fn(Digest) -> Part;
+        let (blobs, layers): (Kind, Kind) = (Part::Blob, Part::Layer);
+        for (directory, kind) in [("work", None), ("blobs/sha256", Some(blobs)), ("layers", Some(layers))] {
             let path = self.root.join(directory);
             let failed = || format!("remove leftovers in {}", path.display());
             for entry in fs::read_dir(&path).map_err(Error::io(failed()))? {
                 let entry = entry.map_err(Error::io(failed()))?;
                 let name = entry.file_name();
-                let digest = name.to_str().and_then(Digest::from_hex);
-                if keep && digest.is_some_and(|digest| referenced.contains(&digest)) {
+                let part =
+                    name.to_str().and_then(Digest::from_hex).zip(kind).map(|(digest, kind)| kind(digest));
+                if part.is_some_and(|part| referenced.contains(&part)) {
                     continue;
                 }
                 remove_any(&entry.path()).map_err(Error::io(failed()))?;
@@ -197,19 +200,19 @@ impl Change<'_> {
 
     /// Removes those of `candidates` that no image needs and no one is working with. Returns the chain ids of layers
     /// that are gone. What cannot be removed now is removed by the next start.
-    pub(crate) fn sweep(&self, candidates: &BTreeSet<Digest>) -> Vec<Digest> {
+    pub(crate) fn sweep(&self, candidates: &BTreeSet<Part>) -> Vec<Digest> {
         let referenced = self.store.catalogue().referenced();
         let mut gone = Vec::new();
-        for digest in candidates.difference(&referenced) {
-            self.store.pins.unless_pinned(digest, || {
-                let layer = self.store.layer(digest);
-                if layer.exists() {
-                    gone.push(*digest);
-                }
-                for path in [layer, self.store.blob(digest)] {
-                    if let Err(error) = remove_any(&path) {
-                        tracing::warn!(path = %path.display(), %error, "cannot remove");
-                    }
+        for part in candidates.difference(&referenced) {
+            self.store.pins.unless_pinned(part, || {
+                let path = match part {
+                    Part::Blob(digest) => self.store.blob(digest),
+                    Part::Layer(chain) => self.store.layer(chain),
+                };
+                match (remove_any(&path), part) {
+                    (Ok(true), Part::Layer(chain)) => gone.push(*chain),
+                    (Ok(_), _) => {}
+                    (Err(error), _) => tracing::warn!(path = %path.display(), %error, "cannot remove"),
                 }
             });
         }
@@ -219,17 +222,18 @@ impl Change<'_> {
 
 impl Catalogue {
     /// All blobs and layers that images need.
-    fn referenced(&self) -> BTreeSet<Digest> {
+    fn referenced(&self) -> BTreeSet<Part> {
         self.index.images.keys().flat_map(|id| self.needs(id)).collect()
     }
 
     /// The blobs and layers that one image needs.
-    pub(crate) fn needs(&self, id: &Digest) -> Vec<Digest> {
+    pub(crate) fn needs(&self, id: &Digest) -> Vec<Part> {
         let (Some(record), Some(parsed)) = (self.index.images.get(id), self.parsed.get(id)) else {
             return Vec::new();
         };
         let blobs = parsed.manifest.layers.iter().map(|layer| layer.digest);
-        [*id, record.manifest].into_iter().chain(blobs).chain(parsed.chains()).collect()
+        let blobs = [*id, record.manifest].into_iter().chain(blobs).map(Part::Blob);
+        blobs.chain(parsed.chains().into_iter().map(Part::Layer)).collect()
     }
 }
 
@@ -258,14 +262,15 @@ impl Drop for WorkDirectory {
     }
 }
 
-fn remove_any(path: &Path) -> io::Result<()> {
+/// Removes a file or a directory with all it holds. Returns whether there was one.
+fn remove_any(path: &Path) -> io::Result<bool> {
     let result = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
     }
 }
