@@ -20,6 +20,7 @@ pub mod image_body;
 pub mod info;
 pub mod json;
 pub mod logs;
+pub mod lvs;
 pub mod network;
 pub mod network_body;
 pub mod node;

@@ -1,6 +1,6 @@
 //! The virtual-server table as `ipvsadm -Ln` prints it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shoal_model::TaskId;
 use shoal_model::lvs::{Counters, RealServer, Table, VirtualService, VirtualServiceKey};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 pub type LiveCounters = BTreeMap<VirtualServiceKey, BTreeMap<TaskId, Counters>>;
 
 /// One virtual service, for programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ShownService {
     /// `TCP`, `UDP` or `SCTP` for published ports; `ANY` for virtual addresses, which take every port.
@@ -20,13 +20,13 @@ pub struct ShownService {
     /// Its name in the swarm.
     pub service: String,
     /// `rr`, …
-    pub scheduler: &'static str,
+    pub scheduler: String,
     /// The tasks behind it.
     pub real_servers: Vec<ShownRealServer>,
 }
 
 /// One real server, for programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ShownRealServer {
     /// Address and port; port 0 keeps the client's.
@@ -34,7 +34,7 @@ pub struct ShownRealServer {
     /// The task.
     pub task: String,
     /// `Route` where only Ethernet addresses are written, `Masq` where the destination is.
-    pub forward: &'static str,
+    pub forward: String,
     /// Share of new connections.
     pub weight: u32,
     /// Established connections.
@@ -69,7 +69,7 @@ fn one(
         ShownRealServer {
             address: at(server.address, server.port),
             task: server.task.to_string(),
-            forward,
+            forward: forward.to_owned(),
             weight: server.weight,
             active: counted.active,
             inactive: counted.inactive,
@@ -80,7 +80,7 @@ fn one(
         protocol,
         address,
         service: service.name.clone(),
-        scheduler: service.scheduler.as_str(),
+        scheduler: service.scheduler.as_str().to_owned(),
         real_servers: service.real_servers.iter().map(real).collect(),
     }
 }
@@ -97,7 +97,10 @@ pub fn ipvsadm(services: &[ShownService]) -> String {
         "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn".to_owned(),
     ];
     for service in services {
-        lines.push(format!("{:<4} {} {} # {}", service.protocol, service.address, service.scheduler, service.service));
+        lines.push(format!(
+            "{:<4} {} {} # {}",
+            service.protocol, service.address, service.scheduler, service.service
+        ));
         for server in &service.real_servers {
             lines.push(format!(
                 "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",

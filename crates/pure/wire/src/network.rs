@@ -3,9 +3,8 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork};
 use shoal_model::spec::Labels;
-use shoal_model::{Mac, Network, NodeId, TaskId, Timestamp, Version};
+use shoal_model::{Mac, Network, Timestamp, Version};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -97,83 +96,6 @@ pub fn endpoint_id(network: &str, holder: &str) -> String {
     digest.update("/");
     digest.update(holder);
     hex::encode(digest.finalize())
-}
-
-impl OverlayView {
-    /// What a node holds of a network, from what it was told. `created` is when the node set the network up;
-    /// `container_of` gives the id of a local task's container, once there is one.
-    pub fn from_assignment(
-        told: &NetworkAssignment,
-        node: &NodeId,
-        created: Timestamp,
-        container_of: impl Fn(&TaskId) -> Option<String>,
-    ) -> Self {
-        let network = &told.network;
-        let prefix = network.subnets.first().map_or(24, |s| s.subnet.prefix_len());
-        let mut containers = BTreeMap::new();
-        for (id, task) in told.services.values().flat_map(|service| &service.tasks) {
-            let (true, Some(container)) = (&task.node == node, container_of(id)) else { continue };
-            let holder = id.as_str();
-            let address = IpNet::new(task.address, prefix).ok();
-            let endpoint = endpoint(network, holder, task.container_name.clone(), address, task.mac);
-            containers.insert(container, endpoint);
-        }
-        if let Some(own) = &told.own {
-            let key = if network.spec.ingress {
-                "ingress-sbox".to_owned()
-            } else {
-                format!("lb-{}", network.spec.name)
-            };
-            let name = format!("{}-endpoint", network.spec.name);
-            containers.insert(key, endpoint(network, node.as_str(), name, Some(own.address), own.mac));
-        }
-        let peers =
-            told.peers.iter().map(|(id, tunnel)| (id.as_str().chars().take(12).collect(), *tunnel)).collect();
-        let services = told.services.values().enumerate().map(|(index, service)| {
-            let view = service_view(told, service, u32::try_from(index).unwrap_or(u32::MAX));
-            (service.name.clone(), view)
-        });
-        Self { network: network.clone(), created, containers, peers, services: services.collect() }
-    }
-}
-
-fn endpoint(
-    network: &Network,
-    holder: &str,
-    name: String,
-    address: Option<IpNet>,
-    mac: Mac,
-) -> NetworkEndpoint {
-    NetworkEndpoint {
-        name,
-        endpoint_id: endpoint_id(network.id.as_str(), holder),
-        mac: Some(mac),
-        ipv4: address.filter(|a| a.addr().is_ipv4()),
-        ipv6: address.filter(|a| a.addr().is_ipv6()),
-    }
-}
-
-/// LVS marks start at 256 in Docker; the index is shown in the same range.
-const FIRST_LB_INDEX: u32 = 256;
-
-fn service_view(told: &NetworkAssignment, service: &ServiceOnNetwork, index: u32) -> ServiceView {
-    let ports = service
-        .ports
-        .iter()
-        .map(|port| format!("Target: {}, Publish: {}", port.target_port, port.published_port))
-        .collect();
-    let tasks = service.tasks.iter().map(|(id, task)| ServiceTaskView {
-        name: task.container_name.clone(),
-        endpoint_id: endpoint_id(told.network.id.as_str(), id.as_str()),
-        address: task.address,
-        host: told.peers.get(&task.node).copied().unwrap_or(task.address),
-    });
-    ServiceView {
-        vip: service.vip,
-        ports,
-        local_lb_index: FIRST_LB_INDEX.saturating_add(index),
-        tasks: tasks.collect(),
-    }
 }
 
 /// An overlay network as tasks show it (`NetworksAttachments[].Network`).

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use shoal_wire::detach_keys::{Detector, Input};
 use shoal_wire::stdcopy;
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,14 @@ pub(crate) struct Session {
     pub(crate) io: ExecIo,
     pub(crate) tty: bool,
     pub(crate) detach_keys: Vec<u8>,
+    /// Pause between the head of the answer and the first output.
+    pub(crate) pause: Duration,
+}
+
+/// The pause that a client needs. docker-py reads the head through a buffer that it then throws away, so output that
+/// arrives together with the head is lost; the docker command reads on from the same buffer.
+pub(crate) fn pause_for(agent: &str) -> Duration {
+    if agent.starts_with("Docker-Client/") { Duration::ZERO } else { Duration::from_millis(30) }
 }
 
 /// Gives the connection to the session. With `Upgrade` in the request that is a 101 and raw bytes both ways; without, a
@@ -68,7 +77,7 @@ async fn run(connection: Upgraded, session: Session, shutdown: CancellationToken
 
 /// Copies both ways. Ends with the output or with the detach keys; the end of the input only closes the process's input.
 async fn copy(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin, session: Session) {
-    let Session { io: ExecIo { stdin, mut output }, tty, detach_keys } = session;
+    let Session { io: ExecIo { stdin, mut output }, tty, detach_keys, pause } = session;
     let input = async {
         let detach = tty.then(|| Detector::new(detach_keys));
         match feed(&mut reader, stdin, detach).await {
@@ -77,6 +86,7 @@ async fn copy(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + 
         }
     };
     let told = async {
+        tokio::time::sleep(pause).await;
         while let Some(frame) = output.next().await {
             let bytes = match frame {
                 Ok(frame) => framed(&frame, tty),

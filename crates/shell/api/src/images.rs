@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::networks::prune_before;
 use crate::reply::{self, Reply};
 use crate::system::within;
+use serde_json::json;
 use shoal_model::Timestamp;
 use shoal_model::image_reference::ImageReference;
 use shoal_wire::ApiError;
@@ -64,6 +65,7 @@ pub(crate) async fn perform(op: ImageOp, call: Call) -> Reply {
             let dangling = filters.flag("dangling", true)?;
             reply::json(&body::pruned(&backend.prune_images(dangling).await?))
         }
+        ImageOp::PruneBuilds => reply::json(&json!({"CachesDeleted": null, "SpaceReclaimed": 0})),
         ImageOp::Distribution => {
             let reference = named(call.target(), "")?;
             let asking = backend.distribution(reference, auth(&call));

@@ -17,6 +17,7 @@ pub(crate) async fn perform(op: NetworkOp, call: Call) -> Reply {
         NetworkOp::Create => create(call).await,
         NetworkOp::Remove => remove(&call).await,
         NetworkOp::Prune => prune(&call).await,
+        NetworkOp::VirtualServices => virtual_services(&call).await,
     }
 }
 
@@ -165,4 +166,9 @@ pub(crate) fn prune_before(call: &Call, text: &str) -> Result<shoal_model::Times
     let now = call.backend().now();
     shoal_wire::query::before(text, now)
         .ok_or_else(|| ApiError::bad_request(format!("invalid filter 'until=[{text}]'")))
+}
+
+/// This host's virtual services.
+async fn virtual_services(call: &Call) -> Reply {
+    reply::json(&call.backend().virtual_services().await?)
 }

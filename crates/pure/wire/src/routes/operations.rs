@@ -125,6 +125,8 @@ operations! {
         Remove,
         /// Removes the unused.
         Prune,
+        /// Shows this host's virtual services (Shoal's own; Docker has no such path).
+        VirtualServices,
     }
     /// Containers.
     Container(ContainerOp) {
@@ -190,6 +192,8 @@ operations! {
         Remove,
         /// Removes the unused.
         Prune,
+        /// Removes what builds have left (nothing: there are no builds; `docker system prune` asks here, too).
+        PruneBuilds,
         /// Asks a registry.
         Distribution,
     }

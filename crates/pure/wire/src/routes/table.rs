@@ -71,6 +71,7 @@ pub static ROUTES: &[Route] = &[
     row(Post, "/networks/prune", 25, Op(Network(NetworkOp::Prune))),
     row(Get, "/networks/{id}", 24, Op(Network(NetworkOp::Inspect))),
     row(Delete, "/networks/{id}", 24, Op(Network(NetworkOp::Remove))),
+    row(Get, "/shoal/lvs", 24, Op(Network(NetworkOp::VirtualServices))),
     row(Post, "/networks/{id}/connect", 24, Unbuilt("attaching single containers to networks")),
     row(Post, "/networks/{id}/disconnect", 24, Unbuilt("detaching single containers from networks")),
     // containers
@@ -133,7 +134,7 @@ pub static ROUTES: &[Route] = &[
     row(Delete, "/images/{name..}", 24, Op(Image(ImageOp::Remove))),
     row(Get, "/distribution/{name..}/json", 30, Op(Image(ImageOp::Distribution))),
     row(Post, "/build", 24, Unbuilt("building images; build elsewhere and docker load, import or pull them")),
-    row(Post, "/build/prune", 31, Unbuilt("building images")),
+    row(Post, "/build/prune", 31, Op(Image(ImageOp::PruneBuilds))),
     row(Post, "/build/cancel", 39, Unbuilt("building images")),
     row(Post, "/session", 31, Unbuilt("building images")),
     row(Post, "/grpc", 24, Unbuilt("building images")),

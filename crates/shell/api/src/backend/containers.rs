@@ -57,7 +57,8 @@ pub trait Containers: Send + Sync + 'static {
     /// Removes a container.
     async fn remove_container(&self, id: &str, options: RemoveOptions) -> Result<(), ApiError>;
 
-    /// Waits; the wait must be armed before this returns its future's first `Pending`.
+    /// Waits. The wait must be armed when the future has been polled once: the client is told to go on then, and an end
+    /// from there on must not be missed.
     async fn wait_container(&self, id: &str, condition: WaitCondition) -> Result<WaitOutcome, ApiError>;
 
     /// Sets the size of a container's terminal.
@@ -75,10 +76,13 @@ pub trait Containers: Send + Sync + 'static {
     /// Notes an exec session; the answer is its id, 64 hexadecimal characters.
     async fn create_exec(&self, container: &str, config: ExecConfig) -> Result<String, ApiError>;
 
-    /// An exec session, if it is known.
+    /// An exec session, if it is known. Clients ask for the exit code when the output has ended; the server waits with
+    /// the end of the output until there is one.
     async fn exec(&self, id: &str) -> Result<Option<Exec>, ApiError>;
 
-    /// Starts an exec session. With `detach` the streams are not used.
+    /// Starts an exec session. With `detach` the streams are not used. After an error, a session that has an exit code
+    /// (126: cannot be run, 127: no such program) tells the error in its output, as Docker does, and the client ends
+    /// with that code; for a session without one the error is the answer.
     async fn start_exec(&self, id: &str, start: ExecStart) -> Result<ExecIo, ApiError>;
 
     /// Sets the size of an exec session's terminal.

@@ -1,12 +1,19 @@
 //! Networks as this host holds them.
 
+use async_trait::async_trait;
+use shoal_wire::ApiError;
+use shoal_wire::lvs::ShownService;
 use shoal_wire::network::{LocalNetwork, OverlayView};
 
 /// Networks as this host holds them.
+#[async_trait]
 pub trait Networks: Send + Sync + 'static {
     /// `bridge`, `host`, `none`, and `docker_gwbridge` while the node is in a swarm.
     fn local_networks(&self) -> Vec<LocalNetwork>;
 
     /// The overlays that this node takes part in.
     fn overlays(&self) -> Vec<OverlayView>;
+
+    /// The virtual services that this host balances, with live counters.
+    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError>;
 }

@@ -247,6 +247,12 @@ async fn exec() {
     assert_eq!(String::from_utf8_lossy(&echoed.stdout), "line 1\nline 2\n[end of input]\n");
     let failed = server.docker(&["exec", "5545", "fail", "oh"]).await;
     assert_eq!((failed.status.code(), failed.stderr.as_slice()), (Some(3), &b"oh\n"[..]));
+    let unknown = server.docker(&["exec", "5545", "nosuch"]).await;
+    let words = String::from_utf8_lossy(&unknown.stdout).into_owned();
+    assert_eq!(
+        (unknown.status.code(), words.trim()),
+        (Some(127), "nosuch: executable file not found in $PATH")
+    );
     server.says(&["exec", "-d", "-e", "A=1", "-w", "/tmp", "-u", "1:2", "5545", "echo"]).await;
     let Asked::Exec(config) = server.fake.last_asked() else { panic!() };
     assert_eq!(
@@ -316,6 +322,5 @@ async fn the_rest() {
     assert_eq!(server.says(&["volume", "ls", "-q"]).await, "");
     assert_eq!(server.says(&["plugin", "ls", "-q"]).await, "");
     assert!(server.refuses(&["volume", "create", "v"]).await.contains("Shoal lacks making volumes by hand"));
-    server.says(&["container", "prune", "-f"]).await;
-    server.says(&["network", "prune", "-f"]).await;
+    server.says(&["system", "prune", "-f"]).await;
 }

@@ -454,3 +454,24 @@ async fn the_server_ends_when_it_is_told_although_a_client_listens() {
     tokio::time::timeout(DEADLINE, &mut server.running).await.unwrap().unwrap().unwrap();
     read_to_end(&mut stream).await;
 }
+
+#[tokio::test]
+async fn nonsense_on_one_connection_harms_no_other() {
+    let server = Server::start(Fake::manager());
+    let nonsense: [&[u8]; 4] = [
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03 tls?\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"POST /services/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: -1\r\n\r\n",
+        b"GET /%ff%fe HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n",
+    ];
+    for bytes in nonsense {
+        let mut stream = server.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        let reply = read_to_end(&mut stream).await;
+        assert!(reply.starts_with(b"HTTP/1.1 40"), "{}", String::from_utf8_lossy(&reply));
+    }
+    let mut half = server.connect().await;
+    half.write_all(b"POST /services/create HTTP/1.1\r\nContent-Length: 100\r\n\r\n{").await.unwrap();
+    drop(half);
+    assert_eq!(server.get("/_ping").await.status, 200);
+}

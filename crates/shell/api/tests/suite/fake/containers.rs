@@ -13,6 +13,9 @@ use shoal_wire::exec::{Exec, ExecConfig, ExecStart};
 use shoal_wire::logs::{LogLine, LogQuery, StdStream};
 use std::collections::BTreeMap;
 
+/// How late an exec session's exit status is.
+const LATE: std::time::Duration = std::time::Duration::from_millis(100);
+
 impl Fake {
     fn set_state(&self, id: &str, state: ContainerState) {
         let mut containers = self.containers.lock().unwrap();
@@ -135,9 +138,22 @@ impl Containers for Fake {
         let config = {
             let mut execs = self.execs.lock().unwrap();
             let exec = execs.iter_mut().find(|e| e.id == id).unwrap();
-            exec.exit_code = Some(if exec.config.cmd[0] == "fail" { 3 } else { 0 });
+            if exec.config.cmd[0] == "nosuch" {
+                exec.exit_code = Some(127);
+                return Err(ApiError::bad_request("nosuch: executable file not found in $PATH"));
+            }
+            exec.running = true;
             exec.config.clone()
         };
+        // The exit status is known a little after the output has ended, as it is of real processes.
+        let (execs, name) = (self.execs.clone(), id.to_owned());
+        let code = if config.cmd[0] == "fail" { 3 } else { 0 };
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            let mut execs = execs.lock().unwrap();
+            let exec = execs.iter_mut().find(|e| e.id == name).unwrap();
+            (exec.running, exec.exit_code) = (false, Some(code));
+        });
         let frame =
             |stream, bytes: &[u8]| Ok(ExecFrame { stream, bytes: bytes::Bytes::copy_from_slice(bytes) });
         if config.cmd[0] != "cat" {

@@ -26,6 +26,7 @@ use shoal_wire::ApiError;
 use shoal_wire::error::RpcCode;
 use shoal_wire::event::{Event, Scope};
 use shoal_wire::logs::{LogLine, LogQuery, LogSource, StdStream, TaskLogLine};
+use shoal_wire::lvs::ShownService;
 use shoal_wire::network::{LocalNetwork, OverlayView};
 use shoal_wire::requests::{Rotate, ServiceCreated, ServiceUpdate, SwarmInit, SwarmJoin};
 use shoal_wire::system::{DiskUsage, ManagerHealth, ManagerPeer, MemberFacts, Membership, SystemFacts};
@@ -59,7 +60,7 @@ pub(crate) struct Fake {
     pub(crate) state: Mutex<Arc<State>>,
     pub(crate) asked: Mutex<Vec<Asked>>,
     pub(crate) containers: Mutex<Vec<shoal_wire::container::Container>>,
-    pub(crate) execs: Mutex<Vec<shoal_wire::exec::Exec>>,
+    pub(crate) execs: Arc<Mutex<Vec<shoal_wire::exec::Exec>>>,
     pub(crate) started: tokio::sync::Notify,
     counter: AtomicU64,
 }
@@ -88,7 +89,7 @@ impl Fake {
             state: Mutex::default(),
             asked: Mutex::default(),
             containers: Mutex::new(vec![objects::container()]),
-            execs: Mutex::default(),
+            execs: Arc::default(),
             started: tokio::sync::Notify::new(),
             counter: AtomicU64::new(1000),
         })
@@ -356,6 +357,7 @@ impl Swarm for Fake {
     }
 }
 
+#[async_trait]
 impl Networks for Fake {
     fn local_networks(&self) -> Vec<LocalNetwork> {
         objects::local_networks()
@@ -366,5 +368,9 @@ impl Networks for Fake {
             Membership::Inactive => Vec::new(),
             _ => objects::overlays(),
         }
+    }
+
+    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError> {
+        Ok(Vec::new())
     }
 }
