@@ -63,9 +63,6 @@ pub enum Reason {
     /// There is no such link.
     #[error("there is no link {0}")]
     NoLink(String),
-    /// A link of that name exists and is not what was asked for.
-    #[error("a different link of that name exists ({0})")]
-    OtherLink(String),
     /// A link of that name exists in the host's namespace and does not carry the owner's mark.
     #[error("a link of that name exists and is not Shoal's (its alias is {0:?})")]
     NotOurs(String),

@@ -27,11 +27,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// Prepares the directory of the namespace files.
+    /// Prepares the directory of the namespace files and removes files in it that hold no namespace any more.
     pub fn open(config: HostConfig) -> Result<Self, Error> {
         let path = config.host_netns.as_deref().unwrap_or(Path::new("/proc/self/ns/net"));
         let own = File::open(path).map_err(failed("open namespace", path))?;
         namespace::prepare_root(&config.netns_root)?;
+        namespace::sweep(&config.netns_root)?;
         Ok(Self { config, own })
     }
 

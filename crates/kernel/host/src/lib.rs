@@ -13,6 +13,7 @@
 //!   must ignore the MAC where the declared one is `None`;
 //! - the other end of a pair that is in none of the observed namespaces is reported as
 //!   `Named("nsid:<number>")` with peer `ifindex:<number>`, which equals nothing that can be declared;
+//! - of the host's namespace, rules of policy routing are not observed: they carry no mark of their owner;
 //! - a packet-filter rule counts as present only if all its parts are in the kernel.
 
 mod addresses;

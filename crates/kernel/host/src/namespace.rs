@@ -102,6 +102,17 @@ pub(crate) fn is_namespace(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == libc::NSFS_MAGIC)
 }
 
+/// Removes files that hold no namespace any more: what a crash in the middle of a removal leaves.
+pub(crate) fn sweep(root: &Path) -> Result<(), Error> {
+    for name in file_names(root)? {
+        let path = root.join(name);
+        if !is_namespace(&path) && fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+            fs::remove_file(&path).map_err(failed("remove the file of", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Prepares the directory of the namespace files: a mount of its own that shares its events, so that a namespace
 /// removed here also goes away from mount namespaces copied from ours (as `ip netns` does).
 pub(crate) fn prepare_root(root: &Path) -> Result<(), Error> {

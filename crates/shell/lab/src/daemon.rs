@@ -72,6 +72,7 @@ pub(crate) fn start(lab: &Place, record: &Record, host: &HostRecord) -> anyhow::
         .arg("--log-level")
         .arg(&record.log_level)
         .env_remove("DOCKER_HOST")
+        .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -23,3 +23,11 @@ mod swarm;
 mod up;
 
 pub use commands::{Command, LabArgs, UpArgs, run};
+
+/// What a daemon answers to a GET, as JSON.
+///
+/// # Errors
+/// If it cannot be asked, or in its own words if it refuses.
+pub fn get(socket: &std::path::Path, path: &str) -> anyhow::Result<serde_json::Value> {
+    api::get(socket, path)?.json()
+}

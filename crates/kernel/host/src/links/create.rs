@@ -293,7 +293,9 @@ pub(crate) fn set(
         let table = session.host.config.nft_table.clone();
         let apart = session.namespace(namespace)?.keeps_apart(&table, bridge)?;
         let wanted = apart && by_port(session, namespace)?;
-        if wanted != seen.isolated {
+        // A port forgets its settings when it leaves its bridge.
+        let isolated = seen.isolated && seen.master == master;
+        if wanted != isolated {
             isolate(session, namespace, name, wanted)?;
         }
     }

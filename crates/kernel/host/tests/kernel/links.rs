@@ -32,9 +32,12 @@ fn a_namespace_is_made_entered_and_removed() {
 fn an_empty_file_left_by_a_crash_is_no_namespace_and_no_obstacle() {
     let place = Place::new();
     std::fs::write(place.file("one"), "").unwrap();
+    std::fs::write(place.file("two"), "").unwrap();
     assert!(!place.observe(&Namespaces::new()).contains_key(&named("one")));
     place.apply(&[NetOp::CreateNamespace(named("one"))]);
+    Host::open(place.config()).unwrap();
     assert!(place.observe(&Namespaces::new()).contains_key(&named("one")));
+    assert!(!place.file("two").exists(), "the next start removes it");
 }
 
 #[test]

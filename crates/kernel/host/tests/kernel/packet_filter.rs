@@ -237,6 +237,11 @@ fn isolation(filter: bool) {
     }]);
     assert_eq!(place.run("host", "bridge -d link show dev veth9").contains("isolated on"), !filter);
     assert_eq!(observed(&place), isolate);
+    // A port that has left the bridge and is put back is isolated again.
+    place.run("host", "ip link set veth9 nomaster");
+    let back = port(pair(named("one"), "eth9"), 20, 1500, "docker_gwbridge");
+    place.apply(&[NetOp::SetLink { namespace: NamespaceName::Host, name: "veth9".into(), link: back }]);
+    assert_eq!(observed(&place), isolate);
     place.run("host", &format!("bridge link set dev veth9 isolated {}", if filter { "on" } else { "off" }));
     assert_eq!(observed(&place), []);
     filter_bridged(&place, !filter);
