@@ -1,7 +1,10 @@
 //! The `shoal` program: the daemon, the lab, and the looks inside.
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use shoal_wire::lvs::ShownService;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Docker Swarm's services, overlay networks and routing mesh in one program.
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
-    let called = arguments.first().map(std::path::Path::new).and_then(|p| p.file_name()).map(OsString::from);
+    let called = arguments.first().map(Path::new).and_then(|p| p.file_name()).map(OsString::from);
     let mut words: Vec<String> = arguments.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let mut ignored = Vec::new();
     if called.is_some_and(|name| name == "dockerd") {
@@ -69,7 +72,14 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
 }
 
 fn lvs(arguments: &LvsArguments) -> anyhow::Result<()> {
-    let form = if arguments.json { "json" } else { "text" };
-    print!("{}", shoal_lab::ask(&arguments.host, &format!("/shoal/lvs?form={form}"))?);
+    let socket = arguments.host.strip_prefix("unix://");
+    let socket = socket.with_context(|| format!("{:?}: only unix:// sockets are served", arguments.host))?;
+    let answer = shoal_lab::get(Path::new(socket), "/shoal/lvs")?;
+    if arguments.json {
+        println!("{answer:#}");
+        return Ok(());
+    }
+    let services: Vec<ShownService> = serde_json::from_value(answer)?;
+    print!("{}", shoal_wire::lvs::ipvsadm(&services));
     Ok(())
 }

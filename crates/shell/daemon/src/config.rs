@@ -139,7 +139,7 @@ fn parse_pool(text: &str) -> Result<AddressPool, String> {
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("base", value)) => {
-                base = Some(value.parse::<IpNet>().map_err(|e| format!("{value:?}: {e}"))?)
+                base = Some(value.parse::<IpNet>().map_err(|e| format!("{value:?}: {e}"))?);
             }
             Some(("size", value)) => size = Some(value.parse::<u8>().map_err(|e| format!("{value:?}: {e}"))?),
             _ => return Err(format!("{part:?} is neither base=SUBNET nor size=BITS")),

@@ -30,17 +30,11 @@ pub(crate) fn observe(
         link.addresses.iter().find(|a| a.addr().is_ipv4()).map(IpNet::trunc)
     };
     let taken: Vec<IpNet> = seen.routes.iter().copied().collect();
-    let bridge_subnet = match own(namespaces, DEFAULT_BRIDGE) {
-        Some(subnet) => subnet,
-        None => free_subnet(&taken).context("no free subnet for docker0")?,
-    };
-    let gateway_subnet = match own(namespaces, GATEWAY_BRIDGE) {
-        Some(subnet) => subnet,
-        None => {
-            let taken: Vec<IpNet> = taken.into_iter().chain([bridge_subnet]).collect();
-            free_subnet(&taken).context("no free subnet for docker_gwbridge")?
-        }
-    };
+    let bridge_subnet = own(namespaces, DEFAULT_BRIDGE).or_else(|| free_subnet(&taken));
+    let bridge_subnet = bridge_subnet.context("no free subnet for docker0")?;
+    let taken: Vec<IpNet> = taken.into_iter().chain([bridge_subnet]).collect();
+    let gateway_subnet = own(namespaces, GATEWAY_BRIDGE).or_else(|| free_subnet(&taken));
+    let gateway_subnet = gateway_subnet.context("no free subnet for docker_gwbridge")?;
     let first_host = |subnet: IpNet| subnet.hosts().next();
     let mut node_addresses: BTreeSet<IpAddr> =
         uplinks.iter().flat_map(|i| &i.addresses).map(IpNet::addr).filter(|a| !is_link_local(*a)).collect();

@@ -80,7 +80,18 @@ pub(crate) async fn start(
     };
     let connector = Connector::new(Credentials::new(identity)?);
     let parts = Parts { engine, directory: &directory, group: &group, connector: &connector, who: &who };
-    let dispatcher = if manages { Some(parts.manage(&saved, first).await?) } else { None };
+    let mut dispatcher = None;
+    if manages {
+        match Box::pin(parts.manage(&saved, first)).await {
+            Ok(managing) => dispatcher = Some(managing),
+            Err(error) => {
+                // What has begun already must not go on by itself.
+                group.shutdown().cancel();
+                group.wait(END_DEADLINE).await;
+                return Err(error);
+            }
+        }
+    }
     let managers = parts.run_node(saved, files);
     Ok(Arc::new(Member { identity: who, managers, dispatcher, group }))
 }
@@ -100,7 +111,7 @@ impl Parts<'_> {
         let listener = listener.with_context(|| {
             format!("failed to listen on remote API address: listen tcp {}", saved.listen)
         })?;
-        let raft = Arc::new(self.open_log(saved, first).await?);
+        let raft = Arc::new(Box::pin(self.open_log(saved, first)).await?);
         let manager = Arc::new(Manager::new(raft, self.connector.clone()));
         let dispatcher = Arc::new(Dispatcher::new(manager.clone(), self.group.clone()));
         let shutdown = self.group.shutdown();
@@ -125,7 +136,7 @@ impl Parts<'_> {
         };
         let options = Options::default();
         if let Some(first) = first {
-            return Ok(RaftLog::create(&directory, me(1), transport, options, first).await?);
+            return Ok(Box::pin(RaftLog::create(&directory, me(1), transport, options, first)).await?);
         }
         if saved.raft_id.is_some() {
             return Ok(RaftLog::open(&directory, transport, options).await?);
@@ -141,7 +152,11 @@ impl Parts<'_> {
                     return Ok(log);
                 }
                 Err(error) => {
-                    tracing::warn!(manager, error = node_loop::chain(&error), "cannot become a manager there")
+                    tracing::warn!(
+                        manager,
+                        error = node_loop::chain(&error),
+                        "cannot become a manager there"
+                    );
                 }
             }
         }
@@ -180,7 +195,7 @@ impl Parts<'_> {
         self.group.run("session", async move {
             // The description lives as long as the session does.
             let _description = description;
-            run_session(session, session_shutdown).await;
+            Box::pin(run_session(session, session_shutdown)).await;
             Ok(())
         });
         let fresh = keep_certificate_fresh(

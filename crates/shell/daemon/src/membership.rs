@@ -236,7 +236,7 @@ impl Swarm {
             advertise_addr: advertise.to_string(),
             data_path_addr: data_path,
         };
-        let joined = join(&remotes, &request.join_token, intent).await;
+        let joined = Box::pin(join(&remotes, &request.join_token, intent)).await;
         let (identity, reply) = joined.map_err(|e| join_error(&e))?;
         let saved = Saved { listen, advertise, data_path, managers: reply.managers, raft_id: None };
         Box::pin(self.take_up(saved, identity, None)).await

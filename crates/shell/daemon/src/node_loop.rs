@@ -80,7 +80,7 @@ pub(crate) async fn run(engine: Arc<Engine>, mut connections: Connections) -> an
                 tell(&connections.progress, Progress { applied: version, digest: String::new() });
             }
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "the node's state cannot be compared")
+                tracing::error!(error = format!("{error:#}"), "the node's state cannot be compared");
             }
         }
     }

@@ -20,7 +20,7 @@ impl StreamHandler for NodeStreams {
         match kind {
             StreamKind::Logs { task, query } => self.logs(&task, &query, io).await,
             StreamKind::Exec { .. } => {
-                fail(&io.outbound, "running programs in tasks of other nodes is not built yet").await
+                fail(&io.outbound, "running programs in tasks of other nodes is not built yet").await;
             }
         }
     }

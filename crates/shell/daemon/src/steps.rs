@@ -265,9 +265,8 @@ impl Step {
         self.shared().stopping.insert(self.task.clone(), entropy::now());
         let grace = self.assigned().ok().and_then(|t| t.spec.container().stop_grace_period);
         let grace = grace.and_then(|n| u64::try_from(n).ok()).map_or(STOP_GRACE, Duration::from_nanos);
-        stop_container(&self.engine, &id, None, Some(grace)).await?;
-        self.shared().stopping.remove(&self.task);
-        Ok(())
+        // That it was told to stop is remembered until it is removed: it tells how its end is to be understood.
+        Ok(stop_container(&self.engine, &id, None, Some(grace)).await?)
     }
 
     async fn remove(&self) -> Result<(), Failure> {

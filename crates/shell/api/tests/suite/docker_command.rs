@@ -324,3 +324,23 @@ async fn the_rest() {
     assert!(server.refuses(&["volume", "create", "v"]).await.contains("Shoal lacks making volumes by hand"));
     server.says(&["system", "prune", "-f"]).await;
 }
+
+#[tokio::test]
+async fn a_deployment_is_watched_until_it_has_converged() {
+    let server = Server::start(Fake::manager());
+    let arguments = [
+        "service",
+        "create",
+        "--no-resolve-image",
+        "--replicas",
+        "2",
+        "--update-monitor",
+        "1ms",
+        "--name",
+        "watched",
+        "whoami",
+    ];
+    let told = server.says(&arguments).await;
+    assert!(told.contains("overall progress: 2 out of 2 tasks"), "{told}");
+    assert!(told.contains("converged"), "{told}");
+}

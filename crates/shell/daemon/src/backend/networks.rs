@@ -10,11 +10,15 @@ use shoal_model::assignment::NetworkAssignment;
 use shoal_model::netns::{INGRESS_SANDBOX, LinkKind, NamespaceName};
 use shoal_model::spec::PortConfig;
 use shoal_model::{Mac, NetworkId, TaskId, Timestamp};
+use async_trait::async_trait;
+use shoal_wire::ApiError;
+use shoal_wire::lvs::{self, ShownService};
 use shoal_wire::network::{
     LocalNetwork, NetworkEndpoint, OverlayView, ServiceTaskView, ServiceView, endpoint_id,
 };
 use std::collections::BTreeMap;
 
+#[async_trait]
 impl Networks for Backend {
     fn local_networks(&self) -> Vec<LocalNetwork> {
         let view = self.engine.view.borrow().clone();
@@ -36,6 +40,16 @@ impl Networks for Backend {
             view.namespaces.contains_key(&NamespaceName::Named(n.network.namespace_name()))
         };
         view.assignment.networks.values().filter(here).map(|n| overlay(&view, n)).collect()
+    }
+
+    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError> {
+        let engine = self.engine.clone();
+        super::blocking(move || {
+            let counters = engine.with_virtual_server(|server| server.counters());
+            let counters = counters.map_err(|e| super::internal(crate::node_loop::chain(&e)))?;
+            Ok(lvs::shown(&engine.view.borrow().table, &counters))
+        })
+        .await
     }
 }
 

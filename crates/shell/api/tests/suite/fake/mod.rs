@@ -18,8 +18,8 @@ use shoal_model::node::NodeSpec;
 use shoal_model::object::DataSpec;
 use shoal_model::spec::ServiceSpec;
 use shoal_model::{
-    Config, ConfigId, Meta, Network, NetworkId, NodeId, Secret, SecretId, Service, ServiceId, Timestamp,
-    Version,
+    Config, ConfigId, Meta, Network, NetworkId, NodeId, Secret, SecretId, Service, ServiceId, TaskId,
+    Timestamp, Version,
 };
 use shoal_store::{Batch, Change, Entry, Object, ObjectKey, State};
 use shoal_wire::ApiError;
@@ -260,8 +260,15 @@ impl Swarm for Fake {
                 format!("name conflicts with an existing object: service {} already exists", spec.name),
             ));
         }
+        let replicas = spec.replicas().unwrap_or(0);
         let service = Service { id: id.clone(), spec, ..objects::empty_service() };
+        let tasks = (1..=replicas).map(|slot| {
+            let task = objects::running_task(TaskId::from_random(self.random()), &service, slot);
+            Change::Create(Object::Task(Arc::new(task)))
+        });
+        let tasks: Vec<_> = tasks.collect();
         self.change(vec![Change::Create(Object::Service(Arc::new(service)))])?;
+        self.change(tasks)?;
         Ok(ServiceCreated { id, warnings: Vec::new() })
     }
 

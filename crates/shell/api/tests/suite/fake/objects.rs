@@ -9,7 +9,7 @@ use shoal_model::node::{
 use shoal_model::service::{Endpoint, VirtualIp};
 use shoal_model::spec::{EndpointMode, Labels, Platform, PortConfig, Protocol, PublishMode, ServiceSpec};
 use shoal_model::task::{Attachment, ContainerStatus, TaskState, TaskStatus};
-use shoal_model::{Cluster, Meta, Network, Node, Service, Task, Timestamp, Version};
+use shoal_model::{Cluster, Meta, Network, Node, Service, Task, TaskId, Timestamp, Version};
 use shoal_store::Object;
 use shoal_wire::container::{Container, ContainerLimits, ContainerNetwork, ContainerState};
 use shoal_wire::network::{LocalNetwork, NetworkEndpoint, OverlayView, endpoint_id};
@@ -164,6 +164,19 @@ fn task() -> Task {
         job_iteration: None,
         start_after: Timestamp::default(),
         running_since: Timestamp::default(),
+    }
+}
+
+/// A running task of a service.
+pub(crate) fn running_task(id: TaskId, service: &Service, slot: u64) -> Task {
+    Task {
+        id,
+        service: service.id.clone(),
+        service_name: service.spec.name.clone(),
+        slot,
+        spec: service.spec.task_template.clone(),
+        attachments: Vec::new(),
+        ..task()
     }
 }
 

@@ -1,0 +1,93 @@
+//! What goes wrong, and what the swarm makes of it.
+
+use shoal_e2e::{CLIENT, HOSTS, Lab, MANAGER, WORKER1, WORKER2, address, eventually};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+fn service(lab: &Lab, replicas: &str) {
+    lab.docker(
+        MANAGER,
+        &["service", "create", "--detach", "--name", "whoami", "-p", "8000:8000", "--replicas", replicas, "--restart-delay", "500ms", "whoami"],
+    )
+    .ok();
+    lab.converged("whoami", replicas.parse().unwrap());
+}
+
+fn ids(lab: &Lab) -> BTreeSet<String> {
+    lab.containers_of("whoami").into_iter().map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_killed_container_is_replaced_and_a_dead_hosts_tasks_move() {
+    let lab = Lab::swarm();
+    service(&lab, "3");
+    let before = ids(&lab);
+    let (victim, host) = lab.containers_of("whoami").remove(0);
+    lab.docker(host, &["kill", &victim]).ok();
+    eventually("a replacement", || {
+        let now = ids(&lab);
+        now.len() == 3 && !now.contains(&victim)
+    });
+    assert_eq!(ids(&lab).intersection(&before).count(), 2, "the others were left alone");
+    let (victim, host) = lab.containers_of("whoami").remove(0);
+    lab.docker(host, &["rm", "-f", &victim]).ok();
+    eventually("a replacement of the removed one", || ids(&lab).len() == 3 && !ids(&lab).contains(&victim));
+
+    lab.lab(&["kill", WORKER2]).ok();
+    eventually("worker2 is down", || {
+        lab.docker(MANAGER, &["node", "ls"]).out.lines().any(|l| l.contains(WORKER2) && l.contains("Down"))
+    });
+    eventually("three tasks on the others", || {
+        lab.containers_of("whoami").into_iter().filter(|(_, host)| *host != WORKER2).count() == 3
+    });
+    let url = format!("http://{}:8000/", address(WORKER1));
+    eventually("all answers come", || (0..6).all(|_| lab.curl(CLIENT, &url).code == 0));
+
+    lab.lab(&["start", WORKER2]).ok();
+    eventually("worker2 is back", || {
+        lab.docker(MANAGER, &["node", "ls"]).out.lines().any(|l| l.contains(WORKER2) && l.contains("Ready"))
+    });
+    let url = format!("http://{}:8000/", address(WORKER2));
+    eventually("worker2 answers again", || lab.curl(CLIENT, &url).code == 0);
+}
+
+#[test]
+fn a_restarted_daemon_takes_over_its_containers_while_traffic_goes_on() {
+    let lab = Lab::swarm();
+    service(&lab, "3");
+    let before = ids(&lab);
+    let urls: Vec<String> = HOSTS.iter().map(|h| format!("http://{}:8000/", address(h))).collect();
+    for host in [WORKER1, MANAGER] {
+        lab.lab(&["stop", host]).ok();
+        for url in &urls {
+            assert_eq!(lab.answers(CLIENT, url, 3).len(), 3, "{url} while the daemon of {host} is down");
+        }
+        lab.lab(&["start", host]).ok();
+    }
+    eventually("all hosts are ready", || {
+        lab.docker(MANAGER, &["node", "ls"]).out.matches("Ready").count() == 3
+    });
+    lab.converged("whoami", 3);
+    assert_eq!(ids(&lab), before, "no container was replaced");
+    lab.docker(MANAGER, &["service", "scale", "--detach", "whoami=4"]).ok();
+    lab.converged("whoami", 4);
+}
+
+#[test]
+fn down_leaves_nothing() {
+    let lab = Lab::swarm();
+    service(&lab, "2");
+    let directory = lab.directory();
+    let name = lab.name().to_owned();
+    drop(lab);
+    assert!(!directory.exists(), "{} is still there", directory.display());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&format!("/run/shoal-lab/{name}")), "mounts are left:\n{mounts}");
+    let processes = Command::new("pgrep").args(["-af", &format!("shoal-lab/{name}")]).output().unwrap();
+    assert!(processes.stdout.is_empty(), "processes are left: {}", String::from_utf8_lossy(&processes.stdout));
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
+        let group = hierarchy.unwrap().path().join("shoal-lab").join(&name);
+        assert!(!Path::new(&group).exists(), "{} is left", group.display());
+    }
+}
