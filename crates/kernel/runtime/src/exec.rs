@@ -40,7 +40,8 @@ pub struct ExecProcess {
 }
 
 /// Streams of an exec process. All descriptors are non-blocking. When they are closed the process gets SIGPIPE (pipes) or
-/// SIGHUP (terminal) as any Unix process does.
+/// SIGHUP (terminal) as any Unix process does; for one that nobody listens to there is
+/// [`crate::Runtime::exec_detached`].
 #[derive(Debug)]
 pub enum ExecStdio {
     /// Three pipes; standard input only if asked for.

@@ -27,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(65);
 const SETTLE: Duration = Duration::from_secs(10);
 /// Prefix of directories that are not containers yet.
 const UNFINISHED: &str = ".new-";
+/// Prefix of directories that are no containers any more: nothing is mounted in them and nobody lives in them.
+pub(crate) const FINISHED: &str = ".old-";
 
 /// Where the runtime keeps things.
 #[derive(Debug, Clone)]
@@ -61,8 +63,11 @@ impl Runtime {
         let fail = |action| move |source| Error::Io { action, path: root.clone(), source };
         fs::create_dir_all(root).map_err(fail("make"))?;
         let entries = fs::read_dir(root).map_err(fail("list"))?;
-        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-            fs::remove_dir_all(entry.path()).map_err(fail("clear"))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(UNFINISHED) || name.starts_with(FINISHED) {
+                fs::remove_dir_all(entry.path()).map_err(fail("clear"))?;
+            }
         }
         let shared = Shared { config, sealed: OnceLock::new(), making: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
@@ -147,7 +152,7 @@ impl Runtime {
     /// been started. Idempotent. The log and the overlay's own directories are the caller's.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         let directory = self.directory(id)?;
-        let _making = Making::begin(&self.shared.making, id)?;
+        let _making = Making::wait(&self.shared.making, id)?;
         match observe(&directory)?.map(|info| info.state) {
             Some(ContainerState::Running { .. }) => Err(Error::Running(id.to_owned())),
             Some(_) => teardown::remove(&directory),
@@ -168,18 +173,9 @@ impl Runtime {
     /// Starts a process in a running container: returns when its command has been executed.
     pub fn exec(&self, id: &str, spec: &ExecSpec) -> Result<ExecProcess, Error> {
         let directory = self.directory(id)?;
-        let fail = |e: std::io::Error| shim_error(&directory, format!("cannot be asked: {e}"));
-        let bytes = serde_json::to_vec(spec).map_err(|e| fail(e.into()))?;
-        let specification = memory_file(&bytes).map_err(fail)?;
-        let (ours, theirs) = exec_streams(spec).map_err(fail)?;
-        let mut descriptors = vec![specification.as_fd()];
-        descriptors.extend(theirs.iter().map(AsFd::as_fd));
-        let socket = self.connect(id)?;
-        let (reply, received) = ask(&directory, &socket, &Request::Exec, &descriptors)?;
-        let Reply::Executed { pid } = reply else {
-            return Err(shim_error(&directory, "gave another answer than was asked for".into()));
-        };
-        set_socket_timeout(&socket, Timeout::Recv, None).map_err(|e| fail(e.into()))?;
+        let streams = exec_streams(spec);
+        let (ours, theirs) = streams.map_err(|e| shim_error(&directory, format!("cannot be asked: {e}")))?;
+        let (pid, socket, received) = self.start_exec(&directory, spec, &theirs, false)?;
         let mut terminal = Weak::new();
         let stdio = match (ours, received.into_iter().next()) {
             (Some(pipes), _) => pipes,
@@ -191,6 +187,40 @@ impl Runtime {
             (None, None) => return Err(shim_error(&directory, "sent no terminal".into())),
         };
         Ok(ExecProcess { stdio, control: ExecControl::new(pid, socket, terminal) })
+    }
+
+    /// The same for a process that nobody listens to: its streams are `/dev/null`, or a terminal that the shim reads, so
+    /// that neither the end of the caller nor its absence reaches the process.
+    pub fn exec_detached(&self, id: &str, spec: &ExecSpec) -> Result<ExecControl, Error> {
+        let directory = self.directory(id)?;
+        let streams = if spec.terminal { 0 } else { 3 };
+        let theirs: std::io::Result<Vec<OwnedFd>> = (0..streams).map(|_| null(OFlags::RDWR)).collect();
+        let theirs = theirs.map_err(|e| shim_error(&directory, format!("cannot be asked: {e}")))?;
+        let (pid, socket, received) = self.start_exec(&directory, spec, &theirs, true)?;
+        drop(received);
+        Ok(ExecControl::new(pid, socket, Weak::new()))
+    }
+
+    /// Gives the process's id, the connection that tells of its end, and the terminal's master if it has one.
+    fn start_exec(
+        &self,
+        directory: &StateDir,
+        spec: &ExecSpec,
+        theirs: &[OwnedFd],
+        drain: bool,
+    ) -> Result<(u32, OwnedFd, Vec<OwnedFd>), Error> {
+        let fail = |e: std::io::Error| shim_error(directory, format!("cannot be asked: {e}"));
+        let bytes = serde_json::to_vec(spec).map_err(|e| fail(e.into()))?;
+        let specification = memory_file(&bytes).map_err(fail)?;
+        let mut descriptors = vec![specification.as_fd()];
+        descriptors.extend(theirs.iter().map(AsFd::as_fd));
+        let socket = self.connect(&directory.id())?;
+        let (reply, received) = ask(directory, &socket, &Request::Exec { drain }, &descriptors)?;
+        let Reply::Executed { pid } = reply else {
+            return Err(shim_error(directory, "gave another answer than was asked for".into()));
+        };
+        set_socket_timeout(&socket, Timeout::Recv, None).map_err(|e| fail(e.into()))?;
+        Ok((pid, socket, received))
     }
 
     /// Attaches to its streams, from its creation on.
@@ -332,6 +362,22 @@ impl<'a> Making<'a> {
             Err(Error::Exists(id.to_owned()))
         }
     }
+
+    /// The same once whoever makes or removes it now is done.
+    fn wait(all: &'a Mutex<BTreeSet<String>>, id: &str) -> Result<Self, Error> {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            match Self::begin(all, id) {
+                Err(Error::Exists(_)) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(Error::Exists(_)) => {
+                    return Err(Error::Timeout(format!("what is done with container {id}")));
+                }
+                other => return other,
+            }
+        }
+    }
 }
 
 impl Drop for Making<'_> {
@@ -446,6 +492,10 @@ fn output_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+fn null(access: OFlags) -> std::io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", access | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// Our ends and the process's ends of an exec's streams; none of either with a terminal.
 fn exec_streams(spec: &ExecSpec) -> std::io::Result<(Option<ExecStdio>, Vec<OwnedFd>)> {
     if spec.terminal {
@@ -456,7 +506,7 @@ fn exec_streams(spec: &ExecSpec) -> std::io::Result<(Option<ExecStdio>, Vec<Owne
         rustix::io::ioctl_fionbio(&write, true)?;
         (Some(write), read)
     } else {
-        (None, rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+        (None, null(OFlags::RDONLY)?)
     };
     let (stdout, their_stdout) = output_pipe()?;
     let (stderr, their_stderr) = output_pipe()?;

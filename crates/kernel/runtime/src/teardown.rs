@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::cgroup::Cgroup;
+use crate::runtime::FINISHED;
 use crate::state_dir::StateDir;
 use crate::wire::{self, Request};
 use nix::errno::Errno;
@@ -35,11 +36,16 @@ pub(crate) fn remove(directory: &StateDir) -> Result<(), Error> {
             Err(source) => return Err(Error::Io { action: "remove", path: mount, source }),
         }
     }
-    match fs::remove_dir_all(directory.path()) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(Error::Io { action: "remove", path: directory.path().to_owned(), source: e })
-        }
-        _ => Ok(()),
+    let fail = |action| {
+        let path = directory.path().to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    // Gone in one step: half a directory would be no container, and in the way of the next with this id.
+    let finished = directory.path().with_file_name(format!("{FINISHED}{}", directory.id()));
+    match fs::rename(directory.path(), &finished) {
+        Ok(()) => fs::remove_dir_all(&finished).map_err(fail("clear")),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(fail("remove")(e)),
     }
 }
 

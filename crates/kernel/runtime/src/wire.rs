@@ -29,7 +29,8 @@ pub(crate) enum Request {
     /// Attach; carries a pipe's writing end for each output asked for. The reply carries the input's end.
     Attach { stdin: bool, stdout: bool, stderr: bool },
     /// Start a process; carries its specification in a memory file, then its three streams unless it has a terminal.
-    Exec,
+    /// `drain`: the shim itself reads the terminal and throws away what comes.
+    Exec { drain: bool },
     /// Send [`Reply::Changed`] at the next change of state.
     Watch,
 }

@@ -110,6 +110,8 @@ enum Ready {
     Session(u64),
     /// libcontainer's outcome for an exec.
     Launch(u64),
+    /// A terminal that nobody else reads.
+    Drain(u64),
 }
 
 impl Shim<'_> {
@@ -140,11 +142,17 @@ impl Shim<'_> {
             descriptors.push(PollFd::new(&client.socket, PollFlags::IN));
         }
         for (key, session) in &self.sessions {
-            tokens.push(Ready::Session(*key));
-            descriptors.push(PollFd::new(&session.client, PollFlags::IN));
+            if let Some(client) = &session.client {
+                tokens.push(Ready::Session(*key));
+                descriptors.push(PollFd::new(client, PollFlags::IN));
+            }
             if let Stage::Starting { launch, .. } = &session.stage {
                 tokens.push(Ready::Launch(*key));
                 descriptors.push(PollFd::from_borrowed_fd(launch.descriptor(), PollFlags::IN));
+            }
+            if let Some(master) = &session.drained {
+                tokens.push(Ready::Drain(*key));
+                descriptors.push(PollFd::new(master, PollFlags::IN));
             }
         }
         let patience = self.patience();
@@ -189,6 +197,11 @@ impl Shim<'_> {
                 Ready::Client(key) => self.hear_client(key),
                 Ready::Session(key) => self.hear_session(key),
                 Ready::Launch(key) => self.finish_launch(key),
+                Ready::Drain(key) => {
+                    if let Some(session) = self.sessions.get_mut(&key) {
+                        session.drain();
+                    }
+                }
                 Ready::Child => self.drain_child_signals(),
             }
         }
@@ -212,7 +225,7 @@ impl Shim<'_> {
                     client.is_watching = true;
                 }
             }
-            Ok(Some((Request::Exec, descriptors))) => self.exec(key, descriptors),
+            Ok(Some((Request::Exec { drain }, descriptors))) => self.exec(key, descriptors, drain),
             Ok(Some((request, descriptors))) => {
                 let (reply, descriptor) = match self.answer(&request, descriptors) {
                     Ok(descriptor) => (Reply::Done, descriptor),
@@ -249,7 +262,7 @@ impl Shim<'_> {
                 Ok(None)
             }
             Request::Attach { stdin, stdout, stderr } => self.attach(*stdin, *stdout, *stderr, descriptors),
-            Request::Exec | Request::Watch => Ok(None),
+            Request::Exec { .. } | Request::Watch => Ok(None),
         }
     }
 
@@ -304,7 +317,7 @@ impl Shim<'_> {
         self.stdin.as_ref().map(duplicate).transpose()
     }
 
-    fn exec(&mut self, key: u64, descriptors: Vec<OwnedFd>) {
+    fn exec(&mut self, key: u64, descriptors: Vec<OwnedFd>, drain: bool) {
         let Some(client) = self.clients.remove(&key) else { return };
         if self.started_at.is_none() || self.end.is_some() {
             let _ = send(&client.socket, &Reply::Failed(not_running()), &[]);
@@ -312,7 +325,7 @@ impl Shim<'_> {
         }
         let host = Host { directory: self.directory, spec: &self.spec, config: &self.config };
         let deadline = Instant::now() + Duration::from_secs(LAUNCH_SECONDS.unsigned_abs());
-        match Session::start(&host, key, client.socket, descriptors, deadline) {
+        match Session::start(&host, key, client.socket, descriptors, (drain, deadline)) {
             Ok(session) => {
                 self.sessions.insert(key, session);
             }
@@ -326,12 +339,10 @@ impl Shim<'_> {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         match session.finish_start() {
             Some(Ok((pid, terminal))) => {
-                let descriptors: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-                let reply = Reply::Executed { pid: pid.as_raw().unsigned_abs() };
-                let _ = send(&session.client, &reply, &descriptors);
+                session.tell(&Reply::Executed { pid: pid.as_raw().unsigned_abs() }, terminal.as_ref());
             }
             Some(Err(failure)) => {
-                let _ = send(&session.client, &Reply::Failed(failure), &[]);
+                session.tell(&Reply::Failed(failure), None);
                 self.sessions.remove(&key);
             }
             None => {}
@@ -340,7 +351,8 @@ impl Shim<'_> {
 
     fn hear_session(&mut self, key: u64) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        match receive::<Request>(&session.client) {
+        let Some(client) = &session.client else { return };
+        match receive::<Request>(client) {
             Ok(Some((Request::Signal { signal }, _))) => {
                 if let Stage::Running(pid) = session.stage {
                     // It is this process's child and not reaped yet, so the id is its own.
@@ -350,10 +362,7 @@ impl Shim<'_> {
             }
             Ok(Some(_)) => {}
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-            // The client has gone; the process goes on and is reaped like any other.
-            Ok(None) | Err(_) => {
-                self.sessions.remove(&key);
-            }
+            Ok(None) | Err(_) => session.client = None,
         }
     }
 
@@ -365,7 +374,7 @@ impl Shim<'_> {
             if let Some(mut session) = self.sessions.remove(&key) {
                 session.give_up();
                 let failure = Failure::refused("the process could not be started in time");
-                let _ = send(&session.client, &Reply::Failed(failure), &[]);
+                session.tell(&Reply::Failed(failure), None);
             }
         }
     }
@@ -405,7 +414,7 @@ impl Shim<'_> {
             if let Stage::Running(pid) = session.stage
                 && let Some(code) = self.unclaimed.remove(&pid)
             {
-                let _ = send(&session.client, &Reply::Ended { code }, &[]);
+                session.tell(&Reply::Ended { code }, None);
                 over.push(*key);
             }
         }
@@ -414,7 +423,7 @@ impl Shim<'_> {
         }
         let is_starting = |s: &Session| matches!(s.stage, Stage::Starting { .. });
         if !self.sessions.values().any(is_starting) {
-            // These belong to nobody any more: libcontainer's own processes, sessions whose client has gone.
+            // These belong to nobody: libcontainer's own processes, and processes whose start was given up.
             self.unclaimed.clear();
         }
     }
@@ -463,7 +472,7 @@ impl Shim<'_> {
                 Stage::Running(_) => Reply::Ended { code },
                 Stage::Starting { .. } | Stage::Over => Reply::Failed(not_running()),
             };
-            let _ = send(&session.client, &reply, &[]);
+            session.tell(&reply, None);
         }
         self.tell_watchers();
         recorded

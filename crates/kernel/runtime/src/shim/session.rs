@@ -1,6 +1,5 @@
 //! Processes beside the container's first one.
 
-use super::birth::duplicate;
 use super::launch::{Job, Launch, Streams, launch};
 use super::oci;
 use super::user::{Accounts, Identity};
@@ -9,21 +8,26 @@ use crate::exec::ExecSpec;
 use crate::failure::Failure;
 use crate::spec::ContainerSpec;
 use crate::state_dir::StateDir;
+use crate::wire::{Reply, send};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// A process asked for by a client, and what has become of it.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Where it is told what happens.
-    pub(super) client: OwnedFd,
+    /// Where it is told what happens; none once the client has gone. The process goes on without.
+    pub(super) client: Option<OwnedFd>,
     pub(super) stage: Stage,
+    /// Whether nobody reads the terminal but the shim.
+    is_drained: bool,
+    /// The master of such a terminal.
+    pub(super) drained: Option<OwnedFd>,
     /// libcontainer's directory for it.
     directory: PathBuf,
 }
@@ -58,11 +62,12 @@ impl Session {
         number: u64,
         client: OwnedFd,
         descriptors: Vec<OwnedFd>,
-        deadline: Instant,
+        (is_drained, deadline): (bool, Instant),
     ) -> Result<Self, (OwnedFd, Failure)> {
         match Self::prepare(host, number, descriptors) {
             Ok(Prepared { launch, directory }) => {
-                Ok(Self { client, stage: Stage::Starting { launch, deadline }, directory })
+                let stage = Stage::Starting { launch, deadline };
+                Ok(Self { client: Some(client), stage, is_drained, drained: None, directory })
             }
             Err(failure) => {
                 remove(&directory_of(host, number));
@@ -104,9 +109,30 @@ impl Session {
                 return Err(failure);
             }
             self.stage = Stage::Running(launched.pid);
-            let terminal = launched.terminal.as_ref().map(duplicate).transpose()?;
-            Ok((launched.pid, terminal))
+            if self.is_drained {
+                self.drained = launched.terminal;
+                return Ok((launched.pid, None));
+            }
+            Ok((launched.pid, launched.terminal))
         }))
+    }
+
+    /// Tells the client, if there is one. One that does not listen has gone.
+    pub(super) fn tell(&self, reply: &Reply, terminal: Option<&OwnedFd>) {
+        if let Some(client) = &self.client {
+            let descriptors: Vec<_> = terminal.iter().map(|t| t.as_fd()).collect();
+            let _ = send(client, reply, &descriptors);
+        }
+    }
+
+    /// Throws away what a drained terminal has.
+    pub(super) fn drain(&mut self) {
+        let mut bytes = [0; 4096];
+        let read = self.drained.as_ref().map(|master| rustix::io::read(master, &mut bytes));
+        // A terminal whose last user is gone says EIO.
+        if !matches!(read, Some(Ok(1..) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR))) {
+            self.drained = None;
+        }
     }
 
     /// Gives up a start that takes too long.

@@ -66,8 +66,11 @@ fn nothing_is_left_after_a_failure() {
 fn an_unfinished_directory_is_cleared() {
     let host = Host::new();
     let unfinished = host.root.join("containers/.new-x");
+    let finished = host.root.join("containers/.old-x");
     fs::create_dir(&unfinished).unwrap();
+    fs::create_dir(&finished).unwrap();
     assert_eq!(host.runtime.list().unwrap(), []);
     let _next = Host::open(&host.root, &host.cgroup_parent);
     assert!(!Path::new(&unfinished).exists());
+    assert!(!Path::new(&finished).exists());
 }

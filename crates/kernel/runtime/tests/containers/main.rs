@@ -11,6 +11,7 @@ mod fixture;
 mod identity;
 mod leftovers;
 mod limits;
+mod measurements;
 mod sessions;
 mod streams;
 
@@ -36,6 +37,11 @@ fn main() {
                 leftovers::TESTS,
             ];
             let trials = groups.concat().into_iter().map(|(name, test)| Trial::test(name, move || run(test)));
+            let measured = measurements::TESTS.iter().map(|(name, test)| {
+                let test = *test;
+                Trial::test(*name, move || run(test)).with_ignored_flag(true)
+            });
+            let trials = trials.chain(measured);
             libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
         }
     }

@@ -13,6 +13,7 @@ crate::tests![
     the_user_and_the_directory_can_be_chosen,
     a_missing_command_is_refused_in_dockers_words,
     it_can_be_signalled,
+    a_detached_one_needs_no_listener,
     it_ends_with_its_container,
     it_needs_a_running_container,
     many_run_at_once_and_leave_nothing,
@@ -119,6 +120,32 @@ fn it_can_be_signalled() {
     assert_eq!(process.control.wait(DEADLINE).unwrap(), Some(137));
     process.control.signal(libc::SIGKILL).unwrap();
     assert_eq!(process.control.wait(DEADLINE).unwrap(), Some(137));
+}
+
+fn a_detached_one_needs_no_listener() {
+    let host = Host::new();
+    let spec = sleeping(&host);
+    for terminal in [false, true] {
+        let script = "yes | head -c 300000; test -t 1; echo $? > /tmp/done; exit 4";
+        let control =
+            host.runtime.exec_detached(&spec.id, &ExecSpec { terminal, ..exec_spec(script) }).unwrap();
+        assert_eq!(control.wait(DEADLINE).unwrap(), Some(4));
+        let is_terminal = std::fs::read_to_string(spec.rootfs.upper.join("tmp/done")).unwrap();
+        assert_eq!(is_terminal, if terminal { "0\n" } else { "1\n" });
+    }
+    // Also when the caller's handle is gone.
+    drop(
+        host.runtime
+            .exec_detached(
+                &spec.id,
+                &ExecSpec {
+                    terminal: true,
+                    ..exec_spec("sleep 0.3; yes | head -c 300000; echo end > /tmp/end")
+                },
+            )
+            .unwrap(),
+    );
+    crate::fixture::eventually("it is done", || spec.rootfs.upper.join("tmp/end").exists());
 }
 
 fn it_ends_with_its_container() {
