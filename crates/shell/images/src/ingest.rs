@@ -13,7 +13,7 @@ use crate::unpack::{Unpacked, unpack};
 use shoal_model::image_reference::ImageReference;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,14 +109,23 @@ impl Intake {
         let root = target.join("diff");
         fs::create_dir_all(&root).map_err(Error::io(format!("make {}", root.display())))?;
         let lower = self.lower(&diff_ids)?;
-        let file = File::open(source.path).map_err(Error::io(format!("open layer {}", source.name)))?;
-        let mut packed = Digesting::new(Watched { inner: file, transfer });
-        let used = below.iter().map(|layer| layer.length).sum();
+        let mut file = File::open(source.path).map_err(Error::io(format!("open layer {}", source.name)))?;
+        let (compression, _) = compression::of(&mut file).map_err(failed)?;
+        file.rewind().map_err(Error::io(format!("read layer {}", source.name)))?;
+        let file = Watched { inner: file, transfer };
+        let bounds = self.store.bounds(below.iter().map(|layer| layer.length).sum());
         let place = (!is_unpacked).then_some(root.as_path());
-        let unpacked = unpack(&mut packed, place, &lower, self.store.bounds(used)).map_err(failed)?;
-        io::copy(&mut packed, &mut io::sink()).map_err(|error| failed(LayerError::Archive(error)))?;
-        let blob_length = packed.length();
-        let blob = packed.finish();
+        let (unpacked, blob, blob_length) = if compression == Compression::None {
+            // The archive as it came is the archive unpacked, so it is digested once.
+            let unpacked = unpack(file, place, &lower, bounds).map_err(failed)?;
+            (unpacked, unpacked.diff_id, unpacked.length)
+        } else {
+            let mut packed = Digesting::new(file);
+            let unpacked = unpack(&mut packed, place, &lower, bounds).map_err(failed)?;
+            io::copy(&mut packed, &mut io::sink()).map_err(|error| failed(LayerError::Archive(error)))?;
+            let length = packed.length();
+            (unpacked, packed.finish(), length)
+        };
         for (expected, found) in [(source.digest, blob), (source.diff_id, unpacked.diff_id)] {
             if let Some(expected) = expected.filter(|expected| *expected != found) {
                 let (expected, found) = (expected.to_string(), found.to_string());
