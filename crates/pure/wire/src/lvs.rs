@@ -108,7 +108,7 @@ pub fn ipvsadm(services: &[ShownService]) -> String {
             ));
         }
     }
-    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+    lines.iter().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! From a request to its operation, and the headers of every answer.
 
-use crate::call::Call;
+use crate::call::{Call, SharedBody};
 use crate::reply::{Body, Reply, error};
 use crate::{
     Backend, configs, containers, exec, images, networks, nodes, secrets, services, swarm, system, volumes,
 };
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, SERVER};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
 use shoal_wire::query::Query;
@@ -34,15 +36,20 @@ impl Shared {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = match route(shared.clone(), request).await {
+pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
+    let wants_upgrade = request.headers().contains_key(hyper::header::UPGRADE);
+    let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let (method, uri) = (head.method.clone(), head.uri.clone());
+    let body = SharedBody::new(body);
+    let mut response = match route(shared.clone(), head, upgrade, body.clone()).await {
         Ok(response) => response,
         Err(failure) => {
-            tracing::debug!(%method, path, error = %failure, "refused");
+            tracing::debug!(%method, path = uri.path(), error = %failure, "refused");
             error(&failure)
         }
     };
+    body.drain().await;
     let headers = response.headers_mut();
     for (name, value) in [("api-version", "1.50"), ("docker-experimental", "false"), ("ostype", "linux")] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -51,13 +58,13 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     response
 }
 
-async fn route(shared: Arc<Shared>, mut request: Request<Incoming>) -> Reply {
+async fn route(shared: Arc<Shared>, head: Parts, upgrade: Option<OnUpgrade>, body: SharedBody) -> Reply {
     let not_found = || ApiError::not_found("page not found");
-    let path = percent_decode_str(request.uri().path()).decode_utf8().map_err(|_| not_found())?;
+    let path = percent_decode_str(head.uri.path()).decode_utf8().map_err(|_| not_found())?;
     // Names of containers may come with their slash (`/containers/%2Fweb/json`).
     let path = path.replace("//", "/");
     let (version, path) = version::split_path(&path)?;
-    let method: Method = request.method().as_str().parse().map_err(|()| not_found())?;
+    let method: Method = head.method.as_str().parse().map_err(|()| not_found())?;
     let found = routes::find(method, path, version).ok_or_else(not_found)?;
     let operation = match found.route.answer {
         Answer::Operation(operation) => operation,
@@ -65,9 +72,6 @@ async fn route(shared: Arc<Shared>, mut request: Request<Incoming>) -> Reply {
             return Err(ApiError::not_implemented(format!("Shoal lacks {missing}")));
         }
     };
-    let wants_upgrade = request.headers().contains_key(hyper::header::UPGRADE);
-    let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
-    let (head, body) = request.into_parts();
     let call = Call {
         shared,
         version,

@@ -475,3 +475,22 @@ async fn nonsense_on_one_connection_harms_no_other() {
     drop(half);
     assert_eq!(server.get("/_ping").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_refused_body_is_read_so_that_the_client_reads_the_refusal() {
+    let server = Server::start(Fake::worker());
+    let body = vec![b'x'; 200 << 10];
+    for path in ["/volumes/create", "/services/create", "/nonsense", "/v1.99/build"] {
+        let mut stream = server.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for part in body.chunks(10 << 10) {
+            stream.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        read_until(&mut stream, b"\"}\n").await;
+        // The connection goes on.
+        stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").await.unwrap();
+        read_until(&mut stream, b"\r\n\r\nOK").await;
+    }
+}
