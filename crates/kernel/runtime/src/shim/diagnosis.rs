@@ -20,12 +20,22 @@ pub(super) fn listen(pipe: OwnedFd) {
     let _ = tracing::subscriber::set_global_default(Listener { pipe });
 }
 
-/// The first diagnosis in the pipe, if there is any: what follows it are the same error's further stages.
-pub(super) fn first(pipe: &OwnedFd) -> Option<String> {
-    let mut bytes = [0; 4096];
+/// What the diagnoses in the pipe say, if there are any: the first one is nearest to the cause, and the first error value
+/// among them is the cause. What follows are the same error's further stages.
+pub(super) fn cause(pipe: &OwnedFd) -> Option<String> {
+    let mut bytes = [0; 8192];
     let length = rustix::io::read(pipe, &mut bytes).ok()?;
-    let text = String::from_utf8_lossy(bytes.get(..length)?).into_owned();
-    text.lines().next().map(str::to_owned)
+    summary(&String::from_utf8_lossy(bytes.get(..length)?))
+}
+
+fn summary(text: &str) -> Option<String> {
+    const VALUE: &str = " err=";
+    let first = text.lines().next()?;
+    let value = text.lines().find_map(|line| line.split_once(VALUE));
+    match value {
+        Some((_, value)) if !first.contains(VALUE) => Some(format!("{first}: {value}")),
+        _ => Some(first.to_owned()),
+    }
 }
 
 struct Listener {
@@ -73,5 +83,20 @@ impl Visit for Line {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_found_among_the_stages() {
+        let text =
+            "failed to mount X: syscall\nfailed to prepare rootfs err=Syscall(Nix(EINVAL))\nfailed: Y\n";
+        assert_eq!(summary(text).unwrap(), "failed to mount X: syscall: Syscall(Nix(EINVAL))");
+        let text = "failed to set namespace err=Nix(EPERM)\nfailed err=Other\n";
+        assert_eq!(summary(text).unwrap(), "failed to set namespace err=Nix(EPERM)");
+        assert_eq!(summary(""), None);
     }
 }

@@ -103,6 +103,12 @@ impl Command {
         })
     }
 
+    /// What `ps` shows of the init before it, as Docker's.
+    pub(super) fn shown(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(|a| a.to_string_lossy()).collect();
+        format!("/sbin/docker-init -- {}", args.join(" "))
+    }
+
     /// Becomes the command; returns only why not.
     pub(super) fn execute(&self) -> Failure {
         reset_signals();

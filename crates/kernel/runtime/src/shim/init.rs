@@ -28,6 +28,7 @@ pub(super) fn run(command: &Command, status: RawFd) -> Failure {
         }
         Ok(ForkResult::Parent { child }) => {
             let _ = nix::sys::prctl::set_name(c"docker-init");
+            show_as(&command.shown());
             close_all();
             tend(child, &all)
         }
@@ -46,6 +47,26 @@ fn lead_terminal() {
 fn close_all() {
     // SAFETY: nothing in this process uses a descriptor other than the standard ones from here on.
     unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+}
+
+/// Overwrites what `ps` shows of this process: the shim's own command line, which names a path of the host.
+fn show_as(words: &str) {
+    // Field 48 is where the words start, 49 where they end (proc(5)); the name in field 2 may hold blanks.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let address = |field: usize| fields.get(field - 3).and_then(|f| f.parse::<usize>().ok());
+    let (Some(start), Some(end)) = (address(48), address(49)) else { return };
+    let length = end.saturating_sub(start);
+    if start == 0 || length == 0 {
+        return;
+    }
+    let mut bytes = vec![0; length];
+    for (to, from) in bytes.iter_mut().zip(words.bytes().take(length - 1)) {
+        *to = from;
+    }
+    // SAFETY: the kernel says that this process's own argument strings are there; they are writable memory of the stack,
+    // and nothing in this process reads them any more.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start as *mut u8, length) };
 }
 
 fn tend(child: Pid, signals: &SigSet) -> ! {

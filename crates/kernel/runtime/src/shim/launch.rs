@@ -157,7 +157,7 @@ fn explain(general: Failure, status: &OwnedFd, diagnosis: &OwnedFd) -> Failure {
     if let Some(reported) = reported(status) {
         return reported;
     }
-    match diagnosis::first(diagnosis) {
+    match diagnosis::cause(diagnosis) {
         Some(reason) if !general.message.contains(&reason) => {
             Failure { message: format!("{} ({reason})", general.message), ..general }
         }

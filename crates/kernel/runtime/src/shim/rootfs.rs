@@ -22,6 +22,10 @@ pub(super) fn mount_overlay(directory: &StateDir, rootfs: &RootFs) -> Result<(),
     let target = directory.rootfs();
     let empty = directory.path().join("empty");
     make_directories([&target, &rootfs.upper, &rootfs.work])?;
+    if let Some(missing) = rootfs.lowers.iter().find(|layer| !layer.is_dir()) {
+        // The kernel would only say that something is missing.
+        return Err(Failure::refused(format!("the layer {} is not there", missing.display())));
+    }
     let mut lowers = rootfs.lowers.clone();
     if lowers.is_empty() {
         make_directories([&empty])?;

@@ -149,6 +149,10 @@ fn an_init_reaps_orphans_and_hands_on_signals() {
     let spec = ContainerSpec { init: true, ..host.spec(script) };
     host.start(&spec);
     eventually("it is ready", || crate::fixture::output(&spec, true, false) == "ready\n");
+    let (shown, ..) =
+        crate::fixture::finish(host.exec(&spec, "tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/comm"));
+    assert!(shown.starts_with("/sbin/docker-init -- sh -c trap"), "{shown}");
+    assert!(shown.ends_with("docker-init\n"), "{shown}");
     eventually("no zombie is left", || {
         let states = host.runtime.processes(&spec.id).unwrap();
         let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -16,6 +16,7 @@ crate::tests![
     a_missing_source_is_refused_in_dockers_words,
     links_in_the_image_do_not_lead_out_of_it,
     links_inside_the_image_are_followed,
+    refusals_tell_their_reason,
     the_usual_file_systems_are_there,
 ];
 
@@ -188,6 +189,42 @@ fn links_inside_the_image_are_followed() {
     std::os::unix::fs::symlink("/tmp", layer.join("run")).unwrap();
     let spec = ContainerSpec { files: vec![secret("hush\n")], ..host.spec("cat /tmp/secrets/key") };
     assert_eq!(host.run_spec(&with_layer(spec, layer)).text(), "hush");
+}
+
+fn refusals_tell_their_reason() {
+    let host = Host::new();
+    let tmpfs = |options: &[&str]| BindMount {
+        kind: MountKind::Tmpfs,
+        target: "/x".into(),
+        options: options.iter().map(ToString::to_string).collect(),
+        ..BindMount::default()
+    };
+    let file = FileMount { target: "/etc/passwd/x".into(), ..FileMount::default() };
+    let lowers = vec!["/no/such".into()];
+    let cases = [
+        (
+            ContainerSpec { mounts: vec![tmpfs(&["size=banana"])], ..host.spec("true") },
+            "\"size=banana\"",
+            "EINVAL",
+        ),
+        (ContainerSpec { files: vec![file], ..host.spec("true") }, "/etc/passwd/x", "O_DIRECTORY"),
+        (
+            ContainerSpec { rootfs: RootFs { lowers, ..host.spec("").rootfs }, ..host.spec("") },
+            "/no/such",
+            "not there",
+        ),
+        (
+            ContainerSpec { network_namespace: Some("/etc/passwd".into()), ..host.spec("") },
+            "/etc/passwd",
+            "EINVAL",
+        ),
+        (ContainerSpec { oom_score_adj: -5000, ..host.spec("true") }, "oom_score_adj", "Invalid argument"),
+        (ContainerSpec { cwd: "/etc/passwd".into(), ..host.spec("true") }, "/etc/passwd", "O_DIRECTORY"),
+    ];
+    for (spec, what, why) in cases {
+        let error = host.runtime.create(&spec).unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains(why), "{what}, {why}: {error}");
+    }
 }
 
 fn the_usual_file_systems_are_there() {
