@@ -87,16 +87,15 @@ fn real_server(
     }
 }
 
-/// The declared sandboxes with their networks, ingress apart: its virtual addresses are balanced by port.
+/// The declared sandboxes with their networks, ingress apart: its virtual addresses are balanced by port. A sandbox
+/// without any is among them, too: its connections to the node's own published ports are balanced.
 fn sandboxes(assignment: &Assignment, declared: &Namespaces) -> BTreeMap<NamespaceName, BTreeSet<NetworkId>> {
     let balanced = |id: &&NetworkId| assignment.networks.get(*id).is_some_and(|n| !n.network.spec.ingress);
     let on_networks = assignment.tasks.values().map(|task| {
         let networks = task.attachments.iter().map(|a| &a.network).filter(balanced).cloned().collect();
         (names::sandbox(&task.id), networks)
     });
-    on_networks
-        .filter(|(name, networks): &(_, BTreeSet<_>)| declared.contains_key(name) && !networks.is_empty())
-        .collect()
+    on_networks.filter(|(name, _): &(_, BTreeSet<_>)| declared.contains_key(name)).collect()
 }
 
 /// Where the routing mesh hooks in, once the ingress sandbox is declared.

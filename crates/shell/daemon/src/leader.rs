@@ -23,9 +23,9 @@ pub(crate) async fn run(manager: Arc<Manager>, shutdown: CancellationToken) -> a
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = sleep_until(due) => {}
-            changed = applied.changed() => changed?,
-            changed = leadership.changed() => changed?,
-            changed = heard.changed() => changed?,
+            changed = applied.changed() => if changed.is_err() { break },
+            changed = leadership.changed() => if changed.is_err() { break },
+            changed = heard.changed() => if changed.is_err() { break },
         }
         drop(timeout(COALESCE, shutdown.cancelled()).await);
         applied.borrow_and_update();
@@ -42,6 +42,9 @@ pub(crate) async fn run(manager: Arc<Manager>, shutdown: CancellationToken) -> a
             due = due.min(Instant::now() + pass(&manager).await);
         }
     }
+    // The log was closed, which is how a manager ends.
+    shutdown.cancelled().await;
+    Ok(())
 }
 
 /// One pass; answers how long nothing is due.

@@ -242,7 +242,7 @@ async fn remember(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             changed = assignment.changed() => {
-                changed?;
+                if changed.is_err() { return ended(&shutdown).await }
                 let mut kept = Assignment::clone(&assignment.borrow_and_update());
                 kept.secrets.clear();
                 kept.configs.clear();
@@ -250,7 +250,7 @@ async fn remember(
                 write(move || disk::write_json(&path, &kept)).await;
             }
             changed = managers.changed() => {
-                changed?;
+                if changed.is_err() { return ended(&shutdown).await }
                 // What the log's opening wrote meanwhile stays.
                 let path = directory.join("member.json");
                 if let Ok(Some(current)) = disk::read_json::<Saved>(&path) {
@@ -262,6 +262,12 @@ async fn remember(
             }
         }
     }
+}
+
+/// The session has ended, as everything does at the end.
+async fn ended(shutdown: &tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+    shutdown.cancelled().await;
+    Ok(())
 }
 
 async fn write(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) {

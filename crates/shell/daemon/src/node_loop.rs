@@ -61,7 +61,11 @@ pub(crate) async fn run(engine: Arc<Engine>, mut connections: Connections) -> an
             () = connections.shutdown.cancelled() => return Ok(()),
             () = sleep_until(due) => {}
             () = engine.wake.notified() => {}
-            changed = connections.assignment.changed() => changed.context("the session is gone")?,
+            changed = connections.assignment.changed() => if changed.is_err() {
+                // The session ends with everything else; what is left to do is to wait for our own word.
+                connections.shutdown.cancelled().await;
+                return Ok(());
+            },
         }
         // Events come in bursts; a pass reads everything anyway.
         drop(timeout(COALESCE, connections.shutdown.cancelled()).await);

@@ -241,7 +241,11 @@ impl Step {
             anyhow::Ok(engine.runtime.create(&spec))
         });
         let made = made.await.context("making the container")??;
-        made.map_err(|e| Failure { message: format!("{name}: {}", chain(&e)), retry: !is_lasting(&e) })
+        match made {
+            // An earlier step made it, and the view that this one was planned from is older than that.
+            Ok(()) | Err(shoal_runtime::Error::Exists(_)) => Ok(()),
+            Err(e) => Err(Failure { message: format!("{name}: {}", chain(&e)), retry: !is_lasting(&e) }),
+        }
     }
 
     async fn start(&self) -> Result<(), Failure> {
@@ -254,10 +258,14 @@ impl Step {
             started
         });
         let started = started.await.context("starting the container")?;
-        started.map_err(|e| Failure {
-            message: format!("starting container failed: {}", chain(&e)),
-            retry: !is_lasting(&e),
-        })
+        match started {
+            // An earlier step started it, and the view that this one was planned from is older than that.
+            Ok(()) | Err(shoal_runtime::Error::Started(_)) => Ok(()),
+            Err(e) => Err(Failure {
+                message: format!("starting container failed: {}", chain(&e)),
+                retry: !is_lasting(&e),
+            }),
+        }
     }
 
     async fn stop(&self) -> Result<(), Failure> {

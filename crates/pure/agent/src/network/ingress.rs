@@ -7,7 +7,7 @@ use super::sysctls;
 use crate::{LocalFacts, names};
 use ipnet::IpNet;
 use shoal_model::assignment::NetworkAssignment;
-use shoal_model::netns::{MAIN_TABLE, NamespaceName, Namespaces, Route};
+use shoal_model::netns::{FirewallRule, MAIN_TABLE, NamespaceName, Namespaces, Route};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -45,6 +45,11 @@ pub(super) fn add(declared: &mut Namespaces, network: &NetworkAssignment, facts:
     }
     let namespace = declared.entry(sandbox).or_default();
     namespace.links.insert(names::LOOPBACK.to_owned(), loopback(BTreeSet::new()));
+    // Containers of this host that ask for its published ports come with addresses that every host has: on the ingress
+    // network they take the sandbox's own.
+    namespace.firewall.extend([facts.gateway_subnet, facts.bridge_subnet].map(|source| {
+        FirewallRule::Masquerade { source, bridge: names::SANDBOX_GATEWAY_LINK.to_owned() }
+    }));
     sysctls::ingress(namespace);
 }
 
