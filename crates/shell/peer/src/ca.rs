@@ -15,11 +15,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Common name of the root (swarmkit `ca/certificates.go`: `rootCN`).
 const ROOT_NAME: &str = "swarm-ca";
 /// Life of the root (swarmkit: `RootCAExpiration`, 20 years of 365 days).
-const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
+const ROOT_LIFE: Duration = Duration::from_hours(20 * 365 * 24);
 /// Certificates are valid from a while ago, because clocks differ (swarmkit: `CertBackdate`).
-const BACKDATE: Duration = Duration::from_secs(3600);
+const BACKDATE: Duration = Duration::from_hours(1);
 /// A shorter life would end before the node's next look at its certificate (swarmkit: `MinNodeCertExpiration`).
-const SHORTEST_LIFE: Duration = Duration::from_secs(3600);
+const SHORTEST_LIFE: Duration = Duration::from_hours(1);
 
 /// The root certificate with its key. Its two texts are what the cluster object stores.
 pub struct RootCa {

@@ -39,9 +39,8 @@ impl PeerClient {
     }
 
     pub(crate) fn over(channel: Channel, addr: &str) -> Self {
-        let grpc = Grpc::new(channel)
-            .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
-            .max_encoding_message_size(MESSAGE_LIMIT_BYTES);
+        // What is sent is limited where it is received: only then the sender hears why.
+        let grpc = Grpc::new(channel).max_decoding_message_size(MESSAGE_LIMIT_BYTES);
         Self { grpc, addr: addr.to_owned() }
     }
 
@@ -70,16 +69,16 @@ impl PeerClient {
         self.once(Call::Raft, message, Raw).await
     }
 
-    /// Opens a session. The first message must be a hello.
-    pub(crate) async fn session(
+    /// Opens a session. The first message must be a hello. ([`crate::run_session`] does this and all the rest.)
+    pub async fn session(
         &mut self,
         outbound: impl Stream<Item = NodeMessage> + Send + 'static,
     ) -> Result<Inbound<ManagerMessage>, PeerError> {
         self.both_ways(Call::Session, outbound, Json::<NodeMessage, ManagerMessage>::default()).await
     }
 
-    /// Answers a manager's request for a stream.
-    pub(crate) async fn stream(
+    /// Answers a manager's request for a stream. ([`crate::run_session`] does this for its handler.)
+    pub async fn stream(
         &mut self,
         id: String,
         outbound: impl Stream<Item = Frame> + Send + 'static,

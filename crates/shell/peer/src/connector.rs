@@ -109,7 +109,9 @@ async fn connect(addr: &str, config: Arc<ClientConfig>) -> Result<Channel, PeerE
         addr: addr.to_owned(),
         source: io::Error::new(io::ErrorKind::ConnectionAborted, e),
     };
-    within(addr, async { endpoint(addr)?.connect_with_connector(once).await.map_err(broken) }).await
+    // The future is large; it would make those of all callers large.
+    let connecting = Box::pin(async { endpoint(addr)?.connect_with_connector(once).await.map_err(broken) });
+    within(addr, connecting).await
 }
 
 async fn dial(addr: &str, config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, PeerError> {
@@ -129,10 +131,9 @@ fn tls_error(addr: &str, source: io::Error) -> PeerError {
     if let Some(expected) = PinnedRoot::mismatch_in(&source) {
         return PeerError::WrongRoot { expected };
     }
-    match source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        true => PeerError::Tls { addr: addr.to_owned(), source },
-        false => PeerError::Unreachable { addr: addr.to_owned(), source },
-    }
+    let addr = addr.to_owned();
+    let distrust = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
+    if distrust { PeerError::Tls { addr, source } } else { PeerError::Unreachable { addr, source } }
 }
 
 async fn within<T>(addr: &str, work: impl Future<Output = Result<T, PeerError>>) -> Result<T, PeerError> {

@@ -53,9 +53,9 @@ impl<K: Ord + Clone, V: PartialEq + Clone> MapDiff<K, V> {
 
     /// Changes the map; false if a key that should go is not there.
     fn apply(self, map: &mut BTreeMap<K, V>) -> bool {
-        let all_there = self.removed.iter().fold(true, |all, key| map.remove(key).is_some() && all);
+        let missing = self.removed.iter().filter(|key| map.remove(key).is_none()).count();
         map.extend(self.changed);
-        all_there
+        missing == 0
     }
 }
 

@@ -13,10 +13,10 @@ use tracing::{info, warn};
 /// The part of its life after which a certificate is renewed, at random between these (swarmkit `ca/renewer.go`).
 const RENEW_BETWEEN: std::ops::RangeInclusive<f64> = 0.5..=0.8;
 /// The clock is looked at this often, because it may be set.
-const LOOK_AGAIN: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// Between attempts.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const SLOWEST_RETRY: Duration = Duration::from_secs(300);
+const SLOWEST_RETRY: Duration = Duration::from_mins(5);
 
 /// Renews the certificate between half and four fifths of its life, and whenever `prompt` is rung, until `shutdown`.
 /// The new one is on disk before it is used.

@@ -81,7 +81,7 @@ impl tower::Service<HttpRequest> for Dispatch {
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
         let dispatch = self.clone();
-        Box::pin(async move { Ok(dispatch.answer(request).await.unwrap_or_else(|s| s.into_http())) })
+        Box::pin(async move { Ok(dispatch.answer(request).await.unwrap_or_else(Status::into_http)) })
     }
 }
 
@@ -202,9 +202,7 @@ impl Dispatch {
 }
 
 fn grpc<C: Codec>(codec: C) -> Grpc<C> {
-    Grpc::new(codec)
-        .max_decoding_message_size(MESSAGE_LIMIT_BYTES)
-        .max_encoding_message_size(MESSAGE_LIMIT_BYTES)
+    Grpc::new(codec).max_decoding_message_size(MESSAGE_LIMIT_BYTES)
 }
 
 async fn unary<D, E, F, Fut>(request: HttpRequest, mut answer: F) -> HttpResponse

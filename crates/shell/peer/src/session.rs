@@ -10,11 +10,13 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::{Either, select};
 use rand::seq::IndexedRandom;
 use shoal_model::node::NodeDescription;
 use shoal_model::{Assignment, TaskId, TaskReport, TaskStatus};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -94,7 +96,7 @@ pub struct StreamIo {
     /// From the manager. [`Frame::End`] ends this direction in order; if the stream itself ends, nobody listens any
     /// more.
     pub inbound: Inbound<Frame>,
-    /// To the manager; dropping it ends the stream.
+    /// To the manager; dropping it ends the stream. Closed when the manager has hung up.
     pub outbound: mpsc::Sender<Frame>,
 }
 
@@ -324,8 +326,26 @@ impl Talk<'_> {
 
 async fn serve_stream(mut client: PeerClient, request: StreamRequest, handler: Arc<dyn StreamHandler>) {
     let (outbound, queue) = mpsc::channel(QUEUE);
-    match client.stream(request.id, ReceiverStream::new(queue)).await {
-        Ok(inbound) => handler.open(request.kind, StreamIo { inbound, outbound }).await,
-        Err(error) => debug!(error = chain(&error), "a stream could not be opened"),
+    let (to_handler, from_manager) = mpsc::channel(QUEUE);
+    // When the manager hangs up, the handler must find its sender closed even if it has nothing to send.
+    let hung_up = CancellationToken::new();
+    let queue = ReceiverStream::new(queue).take_until(hung_up.clone().cancelled_owned());
+    let mut inbound = match client.stream(request.id, queue).await {
+        Ok(inbound) => inbound,
+        Err(error) => return debug!(error = chain(&error), "a stream could not be opened"),
+    };
+    let hear = pin!(async move {
+        while let Some(frame) = inbound.next().await {
+            // A handler that has ended hears no more, but the rest is taken all the same.
+            let _ = to_handler.send(frame).await;
+        }
+        hung_up.cancel();
+    });
+    let io = StreamIo { inbound: ReceiverStream::new(from_manager).boxed(), outbound };
+    match select(handler.open(request.kind, io), hear).await {
+        // The manager ends its side when it has read everything. Letting go before that would cancel the call, and what
+        // is still on its way with it. A manager that takes longer has lost interest.
+        Either::Left(((), hear)) => _ = tokio::time::timeout(SEND_DEADLINE, hear).await,
+        Either::Right(((), handling)) => handling.await,
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn run(raft: Raft, mut queue: mpsc::Receiver<Proposal>, deadlin
         let term = metrics.borrow().current_term;
         match raft.client_write_ff(Entry { batches }).await {
             Ok(written) => {
-                _ = tokio::spawn(finish(written, deposed(metrics, term), answers, deadline, permit))
+                tokio::spawn(finish(written, deposed(metrics, term), answers, deadline, permit));
             }
             Err(fatal) => tell_all(answers, &stopped(&fatal)),
         }

@@ -24,7 +24,7 @@ impl Default for Options {
             snapshot_interval: 10_000,
             entries_kept: 500,
             heartbeat: Duration::from_millis(250),
-            election_timeout: Duration::from_millis(1000),
+            election_timeout: Duration::from_secs(1),
             deadline: Duration::from_secs(10),
         }
     }

@@ -118,9 +118,9 @@ impl RaftLog {
             return Err(HandleError::WrongManager { wanted: to, here: self.me.raft_id });
         }
         match message {
-            Message::Append(request) => answer(self.raft.append_entries(request).await),
-            Message::Vote(request) => answer(self.raft.vote(request).await),
-            Message::Snapshot(request) => answer(self.raft.install_snapshot(request).await),
+            Message::Append(request) => answer(&self.raft.append_entries(request).await),
+            Message::Vote(request) => answer(&self.raft.vote(request).await),
+            Message::Snapshot(request) => answer(&self.raft.install_snapshot(request).await),
         }
     }
 
@@ -233,11 +233,13 @@ fn config(options: &Options) -> Result<Config, String> {
     .map_err(|e| e.to_string())
 }
 
-fn answer<T: Serialize, E: Serialize>(outcome: Result<T, RaftError<u64, E>>) -> Result<Vec<u8>, HandleError> {
-    if let Err(RaftError::Fatal(fatal)) = &outcome {
+fn answer<T: Serialize, E: Serialize>(
+    outcome: &Result<T, RaftError<u64, E>>,
+) -> Result<Vec<u8>, HandleError> {
+    if let Err(RaftError::Fatal(fatal)) = outcome {
         return Err(HandleError::Stopped(fatal.to_string()));
     }
-    serde_json::to_vec(&outcome).map_err(|e| HandleError::Malformed(e.to_string()))
+    serde_json::to_vec(outcome).map_err(|e| HandleError::Malformed(e.to_string()))
 }
 
 #[async_trait]

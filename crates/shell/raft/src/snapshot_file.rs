@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const MAGIC: &[u8; 8] = b"SHOALSN1";
 const DIGEST_BYTES: usize = 32;
 /// A snapshot that is not on disk after this long never will be.
-const WRITE_DEADLINE: Duration = Duration::from_secs(120);
+const WRITE_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Where the last snapshot is. Clones share it.
 #[derive(Debug, Clone)]

@@ -155,11 +155,11 @@ impl RaftStateMachine<Bound> for StateMachine {
     ) -> Result<(), StorageError> {
         let (meta, file, data) = (meta.clone(), self.file.clone(), snapshot.into_inner());
         let installed = tokio::task::spawn_blocking(move || {
-            let position = Position::of_snapshot(&meta, &data).map_err(reading)?;
-            file.write(&meta, &data).map_err(writing)?;
-            Ok::<_, StorageError>(position)
+            let position = Position::of_snapshot(&meta, &data)?;
+            file.write(&meta, &data).map_err(|e| e.to_string())?;
+            Ok::<_, String>(position)
         });
-        self.position = installed.await.map_err(writing)??;
+        self.position = installed.await.map_err(writing)?.map_err(writing)?;
         self.published.show(&self.position.state, self.position.applied);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Several managers in one process, joined by a network that can be cut.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 use async_trait::async_trait;
 use shoal_model::object::DataSpec;
