@@ -55,6 +55,7 @@ mod tests {
             id: TaskId::from_random(1),
             service: ServiceId::from_random(2),
             service_name: "whoami".to_owned(),
+            registry_auth: None,
             service_labels: BTreeMap::from([("a.b".to_owned(), "c".to_owned())]),
             slot,
             spec: TaskSpec::default(),

@@ -46,6 +46,7 @@ fn task_assignment(state: &State, task: &Task) -> TaskAssignment {
         id: task.id.clone(),
         service: task.service.clone(),
         service_name: task.service_name.clone(),
+        registry_auth: service.and_then(|service| service.registry_auth.clone()),
         service_labels: service.map(|service| service.spec.labels.clone()).unwrap_or_default(),
         slot: task.slot,
         spec: task.spec.clone(),

@@ -37,6 +37,9 @@ pub struct TaskAssignment {
     pub service_name: String,
     /// Labels of its service, for options such as `shoal.lb.scheduler`.
     pub service_labels: crate::spec::Labels,
+    /// Credentials for the image's registry (`X-Registry-Auth`), if its service has any.
+    #[serde(default)]
+    pub registry_auth: Option<String>,
     /// Its slot, 0 for global services.
     pub slot: u64,
     /// What to run.

@@ -20,6 +20,9 @@ pub struct Service {
     pub spec_version: Version,
     /// The version of `previous_spec`.
     pub previous_spec_version: Option<Version>,
+    /// Credentials for the image's registry as the client sent them (`X-Registry-Auth`), for the nodes that fetch it.
+    #[serde(default)]
+    pub registry_auth: Option<String>,
     /// Allocated addresses and ports.
     pub endpoint: Endpoint,
     /// How the last update goes.

@@ -123,6 +123,7 @@ fn whoami() -> Service {
         },
         update_status: None,
         job_iteration: None,
+        registry_auth: None,
         job_last_execution: Timestamp::default(),
     }
 }

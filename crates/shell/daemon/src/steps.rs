@@ -191,10 +191,11 @@ impl Step {
     }
 
     async fn fetch(&self, image: &str) -> Result<(), Failure> {
+        let auth = self.view.assignment.tasks.get(&self.task).and_then(|task| task.registry_auth.clone());
         if !self.shared().fetching.insert(image.to_owned()) {
             return Ok(());
         }
-        let fetched = crate::backend::images::fetch(&self.engine, image, None).await;
+        let fetched = crate::backend::images::fetch(&self.engine, image, auth.as_deref()).await;
         self.shared().fetching.remove(image);
         // Docker rejects a task whose image cannot be had; its replacement tries again after the restart delay.
         fetched.map_err(|message| Failure { message, retry: false })

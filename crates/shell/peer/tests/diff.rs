@@ -37,6 +37,7 @@ fn task(id: u128, n: u8) -> TaskAssignment {
         service: ServiceId::from_random(u128::from(n)),
         service_name: format!("service-{n}"),
         service_labels: BTreeMap::new(),
+        registry_auth: None,
         slot: u64::from(n),
         spec: TaskSpec::default(),
         desired: TaskState::Running,

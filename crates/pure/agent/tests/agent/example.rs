@@ -143,6 +143,7 @@ pub(crate) fn task(
         service,
         service_name: name.to_owned(),
         service_labels: Labels::new(),
+        registry_auth: None,
         slot: 1,
         spec: TaskSpec { container_spec: Some(container), ..TaskSpec::default() },
         desired: TaskState::Running,

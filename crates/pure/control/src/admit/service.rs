@@ -39,6 +39,7 @@ pub fn create_service(
         endpoint: Endpoint::default(),
         update_status: None,
         job_iteration: is_job.then(Version::default),
+        registry_auth: None,
         job_last_execution: if is_job { now } else { Timestamp::default() },
     })
 }

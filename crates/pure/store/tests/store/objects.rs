@@ -72,6 +72,7 @@ pub(crate) fn service(n: u8, name: &str) -> Service {
         endpoint: Endpoint::default(),
         update_status: None,
         job_iteration: None,
+        registry_auth: None,
         job_last_execution: Timestamp::default(),
     }
 }

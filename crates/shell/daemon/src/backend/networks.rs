@@ -3,6 +3,7 @@
 use super::Backend;
 use crate::entropy;
 use crate::view::View;
+use async_trait::async_trait;
 use ipnet::IpNet;
 use shoal_agent::names::{DEFAULT_BRIDGE, GATEWAY_BRIDGE};
 use shoal_api::backend::Networks;
@@ -10,7 +11,6 @@ use shoal_model::assignment::NetworkAssignment;
 use shoal_model::netns::{INGRESS_SANDBOX, LinkKind, NamespaceName};
 use shoal_model::spec::PortConfig;
 use shoal_model::{Mac, NetworkId, TaskId, Timestamp};
-use async_trait::async_trait;
 use shoal_wire::ApiError;
 use shoal_wire::lvs::{self, ShownService};
 use shoal_wire::network::{

@@ -84,11 +84,12 @@ impl Swarm for Backend {
     async fn create_service(
         &self,
         spec: ServiceSpec,
-        _auth: Option<String>,
+        auth: Option<String>,
     ) -> Result<ServiceCreated, ApiError> {
         let id = self
             .write(|state, now, rng| {
-                let service = admit::create_service(state, spec.clone(), now, rng)?;
+                let mut service = admit::create_service(state, spec.clone(), now, rng)?;
+                service.registry_auth.clone_from(&auth);
                 let id = service.id.clone();
                 Ok((vec![Change::Create(Object::from(service))], id))
             })
@@ -101,8 +102,12 @@ impl Swarm for Backend {
         let name = self
             .write(|state, now, _rng| {
                 let version = Version { index: update.version };
-                let service =
+                let mut service =
                     admit::update_service(state, &id, version, update.spec.clone(), update.rollback, now)?;
+                // Without new credentials the kept ones stay.
+                if update.auth.is_some() {
+                    service.registry_auth.clone_from(&update.auth);
+                }
                 let name = service.spec.name.clone();
                 Ok((vec![Change::Update(Object::from(service))], name))
             })

@@ -102,6 +102,7 @@ pub(crate) fn empty_service() -> Service {
         endpoint: Endpoint::default(),
         update_status: None,
         job_iteration: None,
+        registry_auth: None,
         job_last_execution: Timestamp::default(),
     }
 }
