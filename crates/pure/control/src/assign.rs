@@ -12,18 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What one node should hold: its tasks until they have ended, the networks they need, and on those networks every
+/// What one node should hold: its tasks until they are forgotten, the networks that those need which have not ended, and on those networks every
 /// endpoint and service of the swarm. A node that is not known should hold nothing.
 pub fn assign(state: &State, liveness: &Liveness, node: &NodeId) -> Assignment {
     let mut assignment = Assignment { version: state.index(), ..Assignment::default() };
     let Some(own) = state.nodes().get(node) else { return assignment };
-    let tasks: Vec<_> = state.tasks_of_node(node).filter(|task| is_the_nodes(task)).collect();
+    let tasks: Vec<_> = state.tasks_of_node(node).filter(|task| is_remembered(task)).collect();
     for task in &tasks {
-        refer_to_data(state, task, &mut assignment);
+        if is_the_nodes(task) {
+            refer_to_data(state, task, &mut assignment);
+        }
         assignment.tasks.insert(task.id.clone(), task_assignment(state, task));
     }
     let ingress = state.ingress_network().map(|network| network.id.clone());
-    let of_tasks = tasks.iter().flat_map(|task| &task.attachments).map(|a| a.network.clone());
+    let of_tasks = tasks
+        .iter()
+        .filter(|task| is_the_nodes(task))
+        .flat_map(|task| &task.attachments)
+        .map(|a| a.network.clone());
     let wanted: BTreeSet<NetworkId> = ingress.into_iter().chain(of_tasks).collect();
     let present = wanted.iter().filter_map(|id| state.networks().get(id)).filter(|n| n.is_allocated());
     let mut networks: BTreeMap<NetworkId, NetworkAssignment> =
@@ -35,7 +41,13 @@ pub fn assign(state: &State, liveness: &Liveness, node: &NodeId) -> Assignment {
     assignment
 }
 
-/// A node hears of a task once it is assigned, and until it has told that the task ended.
+/// A node hears of a task once it is assigned, and as long as the cluster remembers it: so long its container and its
+/// log are kept.
+fn is_remembered(task: &Task) -> bool {
+    (TaskState::Assigned..=TaskState::Rejected).contains(&task.status.state)
+}
+
+/// A task is the node's to work on, and has its addresses, until the node has told that it ended.
 fn is_the_nodes(task: &Task) -> bool {
     (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
 }
@@ -53,7 +65,7 @@ fn task_assignment(state: &State, task: &Task) -> TaskAssignment {
         // A task that was removed before it stopped must stop all the same.
         desired: if service.is_some() { task.desired } else { TaskState::Remove },
         known: task.status.state,
-        attachments: task.attachments.clone(),
+        attachments: if is_the_nodes(task) { task.attachments.clone() } else { Vec::new() },
         host_ports: task.host_ports.clone(),
         start_after: task.start_after,
         container_name: task.container_name(),

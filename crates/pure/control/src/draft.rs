@@ -38,6 +38,9 @@ impl<'a> Draft<'a> {
 
     /// Makes a change; false when the state refuses it, which the plan then reports.
     pub(crate) fn make(&mut self, change: Change) -> bool {
+        if self.is_made(&change) {
+            return true;
+        }
         match try_change(&mut self.state, self.index, self.now, &change) {
             Ok(()) => {
                 self.plan.changes.push(change);
@@ -47,6 +50,14 @@ impl<'a> Draft<'a> {
                 self.plan.report.push(Report::NotPossible(rejected));
                 false
             }
+        }
+    }
+
+    /// Phases say what should be, not what is new; a plan that repeats what is would never come to rest.
+    fn is_made(&self, change: &Change) -> bool {
+        match change {
+            Change::SetDesired { id, to } => self.state.tasks().get(id).is_some_and(|t| t.desired == *to),
+            _ => false,
         }
     }
 
