@@ -33,7 +33,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("libcontainer", &["shoal-runtime"]),
     ("openraft", &["shoal-raft"]),
     ("redb", &["shoal-raft"]),
-    ("axum", &["shoal-api"]),
+    ("hyper", &["shoal-api"]),
     ("tonic", &["shoal-peer"]),
     ("oci-client", &["shoal-images"]),
     ("hickory-proto", &["shoal-dns"]),

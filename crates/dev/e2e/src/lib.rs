@@ -113,12 +113,16 @@ impl Lab {
 
     /// Runs `shoal lab …` for this lab.
     pub fn lab(&self, arguments: &[&str]) -> Said {
+        said(&mut self.lab_command(arguments))
+    }
+
+    fn lab_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("shoal"));
         command.args(["lab", "--name", &self.name]).args(arguments);
         if std::env::var_os("SHOAL_WHOAMI").is_none() {
             command.env("SHOAL_WHOAMI", whoami());
         }
-        said(&mut command)
+        command
     }
 
     /// Runs the docker command against a host's daemon.
@@ -136,9 +140,14 @@ impl Lab {
 
     /// Runs a command as on a host.
     pub fn exec(&self, host: &str, command: &[&str]) -> Said {
+        said(&mut self.exec_command(host, command))
+    }
+
+    /// A command to be run as on a host.
+    pub fn exec_command(&self, host: &str, command: &[&str]) -> Command {
         let mut arguments = vec!["exec", host, "--"];
         arguments.extend_from_slice(command);
-        self.lab(&arguments)
+        self.lab_command(&arguments)
     }
 
     /// What `curl` gets, asked from a host.
@@ -185,7 +194,8 @@ impl Lab {
         let shown = format!("{replicas}/{replicas}");
         eventually(&format!("{service} at {shown}"), || {
             let filter = format!("name={service}");
-            let said = self.docker(MANAGER, &["service", "ls", "--filter", &filter, "--format", "{{.Replicas}}"]);
+            let said =
+                self.docker(MANAGER, &["service", "ls", "--filter", &filter, "--format", "{{.Replicas}}"]);
             said.out.trim() == shown
         });
     }

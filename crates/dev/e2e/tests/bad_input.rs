@@ -1,4 +1,5 @@
 //! Bad input: each gives a clear error and changes nothing.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use shoal_e2e::{Lab, MANAGER, WORKER1, eventually};
 use std::io::{Read, Write};
@@ -37,7 +38,9 @@ fn bad_requests_are_refused_in_dockers_words() {
     assert!(constraint.contains("constraint expected one operator"), "{constraint}");
     assert_eq!(lab.docker(MANAGER, &["service", "ls", "-q"]).ok(), before, "nothing was created");
 
-    let overlap = lab.docker(MANAGER, &["network", "create", "-d", "overlay", "--subnet", "192.168.50.0/24", "clash"]).refused();
+    let overlap = lab
+        .docker(MANAGER, &["network", "create", "-d", "overlay", "--subnet", "192.168.50.0/24", "clash"])
+        .refused();
     assert!(overlap.contains("192.168.50.0/24"), "{overlap}");
     let in_use = lab.docker(MANAGER, &["swarm", "leave"]).refused();
     assert!(in_use.contains("Removing the last manager erases all current state of the swarm"), "{in_use}");
@@ -55,7 +58,11 @@ fn malformed_bodies(lab: &Lab) {
     let malformed = post("{\"Name\": ");
     assert!(malformed.starts_with("HTTP/1.1 400") && malformed.contains("\"message\""), "{malformed}");
     let oversized = post(&format!("{{\"Name\":\"{}\"}}", "x".repeat(32 * 1024 * 1024)));
-    assert!(oversized.is_empty() || oversized.starts_with("HTTP/1.1 4"), "{}", &oversized[..200.min(oversized.len())]);
+    assert!(
+        oversized.is_empty() || oversized.starts_with("HTTP/1.1 4"),
+        "{}",
+        &oversized[..200.min(oversized.len())]
+    );
     let unknown = raw(lab, b"GET /v1.50/nosuch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("page not found"), "{unknown}");
     let unbuilt = raw(
@@ -68,7 +75,12 @@ fn malformed_bodies(lab: &Lab) {
 fn an_unknown_image_is_told_in_the_task(lab: &Lab) {
     create(lab, &["--name", "ghost", "--no-resolve-image", "localhost:1/nosuch:1"]).ok();
     eventually("the reason is shown", || {
-        let shown = lab.docker(MANAGER, &["service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}", "ghost"]).out;
+        let shown = lab
+            .docker(
+                MANAGER,
+                &["service", "ps", "--no-trunc", "--format", "{{.CurrentState}} {{.Error}}", "ghost"],
+            )
+            .out;
         shown.contains("Rejected") && shown.contains("No such image: localhost:1/nosuch:1")
     });
 }
@@ -76,9 +88,15 @@ fn an_unknown_image_is_told_in_the_task(lab: &Lab) {
 #[test]
 fn joining_and_initialising_wrongly_leaves_the_node_alone() {
     let lab = Lab::bare(2);
-    let pool = lab.docker(MANAGER, &["swarm", "init", "--advertise-addr", "192.168.50.11", "--default-addr-pool", "192.168.0.0/16"]).refused();
+    let pool = lab
+        .docker(
+            MANAGER,
+            &["swarm", "init", "--advertise-addr", "192.168.50.11", "--default-addr-pool", "192.168.0.0/16"],
+        )
+        .refused();
     assert!(pool.contains("192.168.0.0/16") && pool.contains("192.168.50.0/24"), "{pool}");
-    let state = |host| lab.docker(host, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok().trim().to_owned();
+    let state =
+        |host| lab.docker(host, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok().trim().to_owned();
     assert_eq!(state(MANAGER), "inactive");
     lab.docker(MANAGER, &["swarm", "init", "--advertise-addr", "192.168.50.11"]).ok();
     let token = lab.docker(MANAGER, &["swarm", "join-token", "-q", "worker"]).ok().trim().to_owned();
@@ -86,7 +104,8 @@ fn joining_and_initialising_wrongly_leaves_the_node_alone() {
     let wrong = format!("{start}-{}", "a".repeat(25));
     let refused = lab.docker(WORKER1, &["swarm", "join", "--token", &wrong, "192.168.50.11:2377"]).refused();
     assert!(refused.contains("invalid join token"), "{refused}");
-    let noise = lab.docker(WORKER1, &["swarm", "join", "--token", "nonsense", "192.168.50.11:2377"]).refused();
+    let noise =
+        lab.docker(WORKER1, &["swarm", "join", "--token", "nonsense", "192.168.50.11:2377"]).refused();
     assert!(noise.contains("invalid join token"), "{noise}");
     assert_eq!(state(WORKER1), "inactive");
     lab.docker(WORKER1, &["swarm", "join", "--token", &token, "192.168.50.11:2377"]).ok();

@@ -1,4 +1,5 @@
 //! What goes wrong, and what the swarm makes of it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use shoal_e2e::{CLIENT, HOSTS, Lab, MANAGER, WORKER1, WORKER2, address, eventually};
 use std::collections::BTreeSet;
@@ -8,7 +9,20 @@ use std::process::Command;
 fn service(lab: &Lab, replicas: &str) {
     lab.docker(
         MANAGER,
-        &["service", "create", "--detach", "--name", "whoami", "-p", "8000:8000", "--replicas", replicas, "--restart-delay", "500ms", "whoami"],
+        &[
+            "service",
+            "create",
+            "--detach",
+            "--name",
+            "whoami",
+            "-p",
+            "8000:8000",
+            "--replicas",
+            replicas,
+            "--restart-delay",
+            "500ms",
+            "whoami",
+        ],
     )
     .ok();
     lab.converged("whoami", replicas.parse().unwrap());
@@ -86,9 +100,52 @@ fn down_leaves_nothing() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(&format!("/run/shoal-lab/{name}")), "mounts are left:\n{mounts}");
     let processes = Command::new("pgrep").args(["-af", &format!("shoal-lab/{name}")]).output().unwrap();
-    assert!(processes.stdout.is_empty(), "processes are left: {}", String::from_utf8_lossy(&processes.stdout));
+    assert!(
+        processes.stdout.is_empty(),
+        "processes are left: {}",
+        String::from_utf8_lossy(&processes.stdout)
+    );
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
         let group = hierarchy.unwrap().path().join("shoal-lab").join(&name);
         assert!(!Path::new(&group).exists(), "{} is left", group.display());
     }
+}
+
+#[test]
+fn health_decides_who_serves_and_ended_containers_are_remembered() {
+    let lab = Lab::swarm();
+    let probe = ["--health-cmd", "test -e /tmp/well", "--health-interval", "500ms", "--health-retries", "2"];
+    let mut create = vec!["service", "create", "--detach", "--name", "probed", "--restart-delay", "500ms"];
+    create.extend(probe);
+    create.extend([
+        "busybox",
+        "sh",
+        "-c",
+        "echo begun; sleep 2; touch /tmp/well; while true; do sleep 1; done",
+    ]);
+    lab.docker(MANAGER, &create).ok();
+    lab.converged("probed", 1);
+    let (container, host) = lab.containers_of("probed").remove(0);
+    let status = lab.docker(host, &["inspect", &container, "--format", "{{.State.Health.Status}}"]).ok();
+    assert_eq!(status.trim(), "healthy");
+    lab.docker(host, &["exec", "-d", &container, "rm", "/tmp/well"]).ok();
+    eventually("an unhealthy task is replaced", || {
+        lab.containers_of("probed").iter().any(|(id, _)| *id != container)
+    });
+    eventually("the ended container is shown", || {
+        lab.docker(host, &["ps", "-a", "--format", "{{.ID}} {{.Status}}"])
+            .out
+            .lines()
+            .any(|l| l.starts_with(&container) && l.contains("Exited"))
+    });
+    assert_eq!(lab.docker(host, &["logs", &container]).ok().trim(), "begun");
+    let stopped = lab.containers_of("probed").remove(0);
+    lab.docker(stopped.1, &["stop", "-t", "1", &stopped.0]).ok();
+    eventually("a stopped container is replaced", || {
+        lab.containers_of("probed").iter().any(|(id, _)| *id != stopped.0)
+    });
+    lab.docker(MANAGER, &["service", "rm", "probed"]).ok();
+    eventually("everything of the service is gone", || {
+        HOSTS.iter().all(|host| lab.docker(host, &["ps", "-aq"]).out.trim().is_empty())
+    });
 }

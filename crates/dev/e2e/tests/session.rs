@@ -1,4 +1,5 @@
 //! The article's session, played on three hosts with the real docker command.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use shoal_e2e::{CLIENT, CLIENT_ADDRESS, HOSTS, Lab, MANAGER, WORKER1, address, eventually};
 use std::collections::BTreeSet;
@@ -23,7 +24,8 @@ fn nodes_and_versions(lab: &Lab) {
     for line in ["Swarm: active", "Is Manager: true", "Nodes: 3", "Data Path Port: 4789"] {
         assert!(info.contains(line), "{line:?} is not in\n{info}");
     }
-    let nodes = lab.docker(MANAGER, &["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]).ok();
+    let nodes =
+        lab.docker(MANAGER, &["node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}"]).ok();
     let nodes: BTreeSet<&str> = nodes.lines().map(str::trim).collect();
     assert_eq!(nodes, ["swarm-manager Ready Leader", "swarm-worker1 Ready", "swarm-worker2 Ready"].into());
     let join = lab.docker(MANAGER, &["swarm", "join-token", "worker"]).ok();
@@ -55,31 +57,63 @@ fn networks_and_services(lab: &Lab) {
     let sleeper = "while true; do sleep 3600; done";
     lab.docker(
         MANAGER,
-        &["service", "create", "--detach", "--name", "client", "--network", "my-demo", "busybox", "sh", "-c", sleeper],
+        &[
+            "service",
+            "create",
+            "--detach",
+            "--name",
+            "client",
+            "--network",
+            "my-demo",
+            "busybox",
+            "sh",
+            "-c",
+            sleeper,
+        ],
     )
     .ok();
     let created = lab
         .docker(
             MANAGER,
             &[
-                "service", "create", "--name", "whoami", "-p", "8000:8000", "--network", "my-demo", "--replicas", "3",
-                "--update-monitor", "500ms", "whoami",
+                "service",
+                "create",
+                "--name",
+                "whoami",
+                "-p",
+                "8000:8000",
+                "--network",
+                "my-demo",
+                "--replicas",
+                "3",
+                "--update-monitor",
+                "500ms",
+                "whoami",
             ],
         )
         .ok();
     assert!(created.contains("overall progress: 3 out of 3 tasks"), "{created}");
     assert!(created.contains("verify: Service ") && created.contains(" converged"), "{created}");
     lab.converged("client", 1);
-    let shown = lab.docker(MANAGER, &["service", "ls", "--format", "{{.Name}} {{.Mode}} {{.Replicas}} {{.Image}} {{.Ports}}"]).ok();
+    let shown = lab
+        .docker(
+            MANAGER,
+            &["service", "ls", "--format", "{{.Name}} {{.Mode}} {{.Replicas}} {{.Image}} {{.Ports}}"],
+        )
+        .ok();
     let shown: BTreeSet<&str> = shown.lines().map(str::trim).collect();
-    let expected = ["client replicated 1/1 busybox:latest", "whoami replicated 3/3 whoami:latest *:8000->8000/tcp"];
+    let expected =
+        ["client replicated 1/1 busybox:latest", "whoami replicated 3/3 whoami:latest *:8000->8000/tcp"];
     assert_eq!(shown, expected.into());
     let pretty = lab.docker(MANAGER, &["service", "inspect", "--pretty", "whoami"]).ok();
     for line in ["Service Mode:\tReplicated", " Replicas:\t3", "PublishedPort = 8000", "Networks: my-demo"] {
         assert!(pretty.contains(line), "{line:?} is not in\n{pretty}");
     }
-    let networks = lab.docker(MANAGER, &["network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}"]).ok();
-    for line in ["docker_gwbridge bridge local", "ingress overlay swarm", "my-demo overlay swarm", "host host local"] {
+    let networks =
+        lab.docker(MANAGER, &["network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}"]).ok();
+    for line in
+        ["docker_gwbridge bridge local", "ingress overlay swarm", "my-demo overlay swarm", "host host local"]
+    {
         assert!(networks.lines().any(|l| l == line), "{line:?} is not in\n{networks}");
     }
     inspected_networks(lab);
@@ -132,7 +166,12 @@ fn from_inside_a_task(lab: &Lab) {
         all.extend_from_slice(arguments);
         lab.docker(host, &all)
     };
-    let vip = lab.docker(MANAGER, &["service", "inspect", "whoami", "--format", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}"]).ok();
+    let vip = lab
+        .docker(
+            MANAGER,
+            &["service", "inspect", "whoami", "--format", "{{range .Endpoint.VirtualIPs}}{{.Addr}} {{end}}"],
+        )
+        .ok();
     let named = exec(&["nslookup", "whoami"]).out;
     let vip_known = vip.split_whitespace().filter_map(|v| v.split('/').next()).any(|v| named.contains(v));
     assert!(vip_known, "whoami resolves to {named}, its virtual addresses are {vip}");
@@ -148,18 +187,29 @@ fn from_inside_a_task(lab: &Lab) {
 fn looking_inside(lab: &Lab) {
     for host in HOSTS {
         let netns = lab.host(host).join("exec/netns");
-        let names: BTreeSet<String> =
-            std::fs::read_dir(&netns).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        assert!(names.contains("ingress_sbox") && names.iter().any(|n| n.starts_with("1-")), "{host}: {names:?}");
+        let names: BTreeSet<String> = std::fs::read_dir(&netns)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(
+            names.contains("ingress_sbox") && names.iter().any(|n| n.starts_with("1-")),
+            "{host}: {names:?}"
+        );
         let sandbox = format!("--net={}", netns.join("ingress_sbox").display());
         let addresses = lab.exec(host, &["nsenter", &sandbox, "ip", "-o", "address"]).ok();
         assert!(addresses.contains("eth0") && addresses.contains("172.18.0.2/16"), "{host}: {addresses}");
         assert!(addresses.contains("/32"), "{host} has no virtual address in ingress_sbox: {addresses}");
     }
     let overlay = lab.docker(MANAGER, &["network", "inspect", "ingress", "--format", "{{.Id}}"]).ok();
-    let namespace = format!("--net={}", lab.host(MANAGER).join("exec/netns").join(format!("1-{}", &overlay[..10])).display());
+    let namespace = format!(
+        "--net={}",
+        lab.host(MANAGER).join("exec/netns").join(format!("1-{}", &overlay[..10])).display()
+    );
     let device = lab.exec(MANAGER, &["nsenter", &namespace, "ip", "-d", "link", "show", "vxlan0"]).ok();
-    assert!(device.contains("vxlan id 4096") && device.contains("mtu 1450") && device.contains("nolearning"), "{device}");
+    assert!(
+        device.contains("vxlan id 4096") && device.contains("mtu 1450") && device.contains("nolearning"),
+        "{device}"
+    );
     let entries = lab.exec(MANAGER, &["nsenter", &namespace, "bridge", "fdb", "show", "dev", "vxlan0"]).ok();
     assert!(entries.contains("dst 192.168.50.12") && entries.contains("permanent"), "{entries}");
     let shoal = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("shoal");
@@ -172,7 +222,8 @@ fn containers(lab: &Lab) {
     let (client, host) = lab.containers_of("client").remove(0);
     let shown = lab.docker(host, &["container", "ls", "--format", "{{.Names}} {{.Image}} {{.Status}}"]).ok();
     assert!(shown.lines().any(|l| l.starts_with("client.1.") && l.contains("Up ")), "{shown}");
-    let inspected = lab.docker(host, &["inspect", &client, "--format", "{{.State.Status}} {{.Config.Image}}"]).ok();
+    let inspected =
+        lab.docker(host, &["inspect", &client, "--format", "{{.State.Status}} {{.Config.Image}}"]).ok();
     assert_eq!(inspected.trim(), "running busybox:latest");
     let code = lab.docker(host, &["exec", &client, "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((code.out.as_str(), code.err.trim(), code.code), ("out\n", "err", 7));

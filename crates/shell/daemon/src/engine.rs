@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::events::Events;
+use crate::health::Probes;
 use crate::machine::Machine;
 use crate::record::Records;
 use crate::supervise::Supervisor;
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) images: Images,
     pub(crate) records: Records,
     pub(crate) events: Events,
+    pub(crate) probes: Probes,
     pub(crate) supervisor: Supervisor,
     /// Wakes the node loop. What happened is not said: the loop looks for itself.
     pub(crate) wake: Notify,
@@ -61,6 +63,7 @@ impl Engine {
             id: engine_id(&config)?,
             records: Records::open(&config.data_root)?,
             events: Events::new(),
+            probes: Probes::default(),
             wake: Notify::new(),
             view: watch::Sender::new(Arc::new(View::default())),
             virtual_server: Mutex::new(Box::new(virtual_server)),

@@ -21,6 +21,9 @@ use tokio::io::Interest;
 /// Ended sessions remembered at most; clients ask for the exit status right after the end.
 const REMEMBERED: usize = 1000;
 
+/// Exit status of a session whose program could not be started at all, as Docker's.
+const NOT_RUN: i32 = 126;
+
 /// All exec sessions of this daemon.
 #[derive(Default)]
 pub(crate) struct ExecSessions {
@@ -96,11 +99,29 @@ impl ExecSessions {
         }
         let spec = spec_of(&exec.config, start);
         let (runtime, container) = (engine.runtime.clone(), exec.container_id.clone());
-        let process = crate::backend::blocking(move || {
-            runtime.exec(&container, &spec).map_err(crate::backend::containers::runtime_error)
-        })
-        .await?;
-        let control = Arc::new(process.control);
+        let started = tokio::task::spawn_blocking(move || {
+            let started = if start.detach {
+                runtime.exec_detached(&container, &spec).map(|control| (control, None))
+            } else {
+                runtime.exec(&container, &spec).map(|process| (process.control, Some(process.stdio)))
+            };
+            // A program that cannot be run is told inside the session, with the status that a shell would give.
+            started.map_err(|error| {
+                let code = match &error {
+                    shoal_runtime::Error::Command { exit_code, .. } => Some(*exit_code),
+                    _ => None,
+                };
+                (crate::backend::containers::runtime_error(error), code)
+            })
+        });
+        let (control, stdio) = match started.await.map_err(internal)? {
+            Ok(started) => started,
+            Err((error, code)) => {
+                self.ended(id, code.unwrap_or(NOT_RUN));
+                return Err(error);
+            }
+        };
+        let control = Arc::new(control);
         if let Some(session) = self.lock().get_mut(id) {
             session.exec.running = true;
             session.exec.pid = control.pid();
@@ -114,7 +135,10 @@ impl ExecSessions {
                 () = shutdown.cancelled() => {}
             }
         });
-        streams(process.stdio, exec.config.attach_stdin && !start.detach).map_err(internal)
+        match stdio {
+            Some(stdio) => streams(stdio, exec.config.attach_stdin).map_err(internal),
+            None => Ok(ExecIo { stdin: None, output: stream::empty().boxed() }),
+        }
     }
 
     fn ended(&self, id: &str, code: i32) {

@@ -17,6 +17,7 @@ mod engine;
 mod entropy;
 mod events;
 mod exec;
+mod health;
 mod leader;
 mod local_facts;
 mod lock;

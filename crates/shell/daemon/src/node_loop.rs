@@ -163,6 +163,7 @@ impl NodeLoop {
         let compared = blocking.await??;
         self.declared.clone_from(&compared.view.declared);
         self.steps.watch_containers(&compared.view.observed);
+        self.engine.probes.sync(&self.engine, &compared.view.observed);
         self.sync_resolvers(&compared.view);
         let view = Arc::new(compared.view);
         self.engine.view.send_replace(view.clone());
@@ -225,7 +226,12 @@ fn containers(
             continue;
         };
         let stopping_since = stopping.get(&task).copied();
-        let container = ObservedContainer { id: info.id, state: info.state, health: None, stopping_since };
+        let container = ObservedContainer {
+            state: info.state,
+            health: engine.probes.of(&info.id),
+            stopping_since,
+            id: info.id,
+        };
         containers.insert(task, container);
     }
     Ok(containers)

@@ -73,10 +73,13 @@ impl Containers for Backend {
             Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
             None => Some(self.stop_grace(id)?),
         };
-        steps::stop_container(&self.engine, id, signal, grace)
-            .await
-            .map_err(|e| internal(format!("{e:#}")))?;
-        self.engine.wake.notify_one();
+        let (engine, id) = (self.engine.clone(), id.to_owned());
+        self.carry_through(async move {
+            let stopped = steps::stop_container(&engine, &id, signal, grace).await;
+            engine.wake.notify_one();
+            stopped.map_err(|e| internal(format!("{e:#}")))
+        })
+        .await?;
         Ok(StateChange::Changed)
     }
 
@@ -232,7 +235,7 @@ fn shown(engine: &Engine, record: &Record, info: &ContainerInfo, exec_ids: Vec<S
         created: record.created,
         state: info.state.clone(),
         started_at: info.started_at.unwrap_or(Timestamp(0)),
-        health: None,
+        health: engine.probes.of(&record.id),
         error: info.error.clone().unwrap_or_default(),
         image: record.image.clone(),
         image_id: record.image_id.clone(),

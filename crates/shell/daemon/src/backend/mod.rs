@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::exec::ExecSessions;
 use crate::membership::Swarm;
 use shoal_wire::ApiError;
+use std::future::Future;
 use std::sync::Arc;
 
 /// The daemon as the API sees it.
@@ -17,6 +18,22 @@ pub(crate) struct Backend {
     pub(crate) engine: Arc<Engine>,
     pub(crate) swarm: Arc<Swarm>,
     pub(crate) execs: Arc<ExecSessions>,
+}
+
+impl Backend {
+    /// Carries an action through although the client may go away meanwhile: half of it would be worse than all or
+    /// nothing.
+    pub(crate) async fn carry_through<T: Send + 'static>(
+        &self,
+        action: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.engine.supervisor.spawn(async move {
+            // Whoever asked may have gone.
+            drop(done.send(action.await));
+        });
+        result.await.map_err(|_| ApiError::unavailable("the daemon is shutting down"))?
+    }
 }
 
 /// Any failure that is not the client's doing.

@@ -42,15 +42,18 @@ impl Swarm for Backend {
     }
 
     async fn swarm_init(&self, init: SwarmInit) -> Result<NodeId, ApiError> {
-        Box::pin(self.swarm.init(init)).await
+        let swarm = self.swarm.clone();
+        self.carry_through(async move { Box::pin(swarm.init(init)).await }).await
     }
 
     async fn swarm_join(&self, join: SwarmJoin) -> Result<(), ApiError> {
-        Box::pin(self.swarm.join(join)).await
+        let swarm = self.swarm.clone();
+        self.carry_through(async move { Box::pin(swarm.join(join)).await }).await
     }
 
     async fn swarm_leave(&self, force: bool) -> Result<(), ApiError> {
-        self.swarm.leave(force).await
+        let swarm = self.swarm.clone();
+        self.carry_through(async move { swarm.leave(force).await }).await
     }
 
     async fn swarm_update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Result<(), ApiError> {
