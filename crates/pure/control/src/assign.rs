@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What one node should hold: its tasks until they are forgotten, the networks that those need which have not ended, and on those networks every
-/// endpoint and service of the swarm. A node that is not known should hold nothing.
+/// What one node should hold: its tasks until they are forgotten, the networks that those of them need which have not
+/// ended, and on those networks every endpoint and service of the swarm. A node that is not known should hold nothing.
 pub fn assign(state: &State, liveness: &Liveness, node: &NodeId) -> Assignment {
     let mut assignment = Assignment { version: state.index(), ..Assignment::default() };
     let Some(own) = state.nodes().get(node) else { return assignment };

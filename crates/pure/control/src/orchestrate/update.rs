@@ -68,8 +68,17 @@ fn step<'a>(state: &State, service: &Service, tended: &'a Tended, started_at: Ti
     } else {
         !tended.staying.is_empty() && !tended.staying.iter().any(up_to_date)
     };
-    let mut made = tended.slot.tasks.iter().filter(|task| made_since(task, started_at) && up_to_date(task));
+    let mut made = tended
+        .slot
+        .tasks
+        .iter()
+        .filter(|task| made_since(task, started_at) && up_to_date(task) && !was_given_up(task));
     Step { tended, stale, first: made.next().cloned() }
+}
+
+/// A task that left before it got anywhere (its node was lost or drained) tells nothing of the new spec.
+fn was_given_up(task: &Task) -> bool {
+    task.desired > TaskState::Running && settled_at(task).is_none()
 }
 
 fn made_since(task: &Task, started_at: Timestamp) -> bool {
