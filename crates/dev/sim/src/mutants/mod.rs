@@ -49,7 +49,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a new leader forgets the last entries",
-        noticed_by: &["acknowledged"],
+        noticed_by: &["acknowledged", "agreement"],
         brain: || Box::new(ForgetsEntries),
     },
     Mutant {
