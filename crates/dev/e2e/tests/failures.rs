@@ -114,8 +114,29 @@ fn down_leaves_nothing() {
 #[test]
 fn health_decides_who_serves_and_ended_containers_are_remembered() {
     let lab = Lab::swarm();
-    let probe = ["--health-cmd", "test -e /tmp/well", "--health-interval", "500ms", "--health-retries", "2"];
-    let mut create = vec!["service", "create", "--detach", "--name", "probed", "--restart-delay", "500ms"];
+    let probe = [
+        "--health-cmd",
+        "test -e /tmp/well",
+        "--health-interval",
+        "500ms",
+        "--health-retries",
+        "2",
+        "--health-start-period",
+        "20s",
+        "--health-start-interval",
+        "300ms",
+    ];
+    let mut create = vec![
+        "service",
+        "create",
+        "--detach",
+        "--name",
+        "probed",
+        "--restart-delay",
+        "500ms",
+        "--stop-grace-period",
+        "1s",
+    ];
     create.extend(probe);
     create.extend([
         "busybox",

@@ -5,7 +5,8 @@ use crate::exec;
 use crate::pipe::{self, PipeReader};
 use anyhow::Context;
 use futures::StreamExt;
-use shoal_model::assignment::{ContainerState, Health, Observed};
+use shoal_model::TaskId;
+use shoal_model::assignment::{ContainerState, Health, ObservedContainer};
 use shoal_model::spec::HealthConfig;
 use shoal_runtime::{ExecSpec, ExecStdio};
 use std::collections::BTreeMap;
@@ -75,11 +76,9 @@ impl Probes {
     }
 
     /// Probes what runs, and nothing else.
-    pub(crate) fn sync(&self, engine: &Arc<Engine>, observed: &Observed) {
-        let running = |c: &&shoal_model::assignment::ObservedContainer| {
-            matches!(c.state, ContainerState::Running { .. })
-        };
-        let ids: Vec<&String> = observed.containers.values().filter(running).map(|c| &c.id).collect();
+    pub(crate) fn sync(&self, engine: &Arc<Engine>, containers: &BTreeMap<TaskId, ObservedContainer>) {
+        let running = |c: &&ObservedContainer| matches!(c.state, ContainerState::Running { .. });
+        let ids: Vec<&String> = containers.values().filter(running).map(|c| &c.id).collect();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|id, seen| {
             let runs = ids.contains(&id);

@@ -163,7 +163,6 @@ impl NodeLoop {
         let compared = blocking.await??;
         self.declared.clone_from(&compared.view.declared);
         self.steps.watch_containers(&compared.view.observed);
-        self.engine.probes.sync(&self.engine, &compared.view.observed);
         self.sync_resolvers(&compared.view);
         let view = Arc::new(compared.view);
         self.engine.view.send_replace(view.clone());
@@ -217,7 +216,7 @@ fn tell<T: PartialEq>(to: &watch::Sender<T>, value: T) {
 
 /// The containers of tasks as the runtime sees them.
 fn containers(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     stopping: &BTreeMap<TaskId, Timestamp>,
 ) -> anyhow::Result<BTreeMap<TaskId, ObservedContainer>> {
     let mut containers = BTreeMap::new();
@@ -226,13 +225,13 @@ fn containers(
             continue;
         };
         let stopping_since = stopping.get(&task).copied();
-        let container = ObservedContainer {
-            state: info.state,
-            health: engine.probes.of(&info.id),
-            stopping_since,
-            id: info.id,
-        };
+        let container = ObservedContainer { id: info.id, state: info.state, health: None, stopping_since };
         containers.insert(task, container);
+    }
+    // What runs is probed from now on, so that no container counts as well before its first probe.
+    engine.probes.sync(engine, &containers);
+    for container in containers.values_mut() {
+        container.health = engine.probes.of(&container.id);
     }
     Ok(containers)
 }
