@@ -76,3 +76,10 @@ fn one<'a, 'b: 'a>(
 fn seconds(at: i64) -> Timestamp {
     Timestamp(at.saturating_mul(1_000_000_000))
 }
+
+/// The public key that a certificate is for, without the names of its algorithms.
+pub(crate) fn public_key(der: &[u8]) -> Result<Vec<u8>, PeerError> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|_| PeerError::certificate("node certificate", "it is no certificate"))?;
+    Ok(certificate.public_key().subject_public_key.data.to_vec())
+}

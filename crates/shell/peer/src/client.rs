@@ -24,6 +24,8 @@ use tonic::{Request, Status};
 
 /// For calls that are answered once. Longer than a manager's own deadline for a write.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// For the answer to the first words of a session.
+const SESSION_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The calls to one manager.
 #[derive(Clone)]
@@ -131,7 +133,8 @@ impl PeerClient {
         C::Decode: Send + Sync + 'static,
     {
         let Self { grpc, addr } = self;
-        let inbound = within(addr, DEADLINE, async {
+        let deadline = if call == Call::Session { SESSION_DEADLINE } else { DEADLINE };
+        let inbound = within(addr, deadline, async {
             ready(grpc).await?;
             Ok(grpc.streaming(Request::new(outbound), path(call), codec).await?.into_inner())
         })

@@ -19,9 +19,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 /// Managers' certificates carry their role as a host name: this is how a client insists on a manager.
 const MANAGER_NAME: &str = "swarm-manager";
 /// TCP and TLS together.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// A connection that has been silent for this long is tried.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// And given up if this much longer nothing comes.
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(4);
 

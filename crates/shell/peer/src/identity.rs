@@ -1,5 +1,6 @@
 //! This machine's identity: its key, its certificate and the root it believes in, in memory and on disk.
 
+use crate::certificate::public_key;
 use crate::{PeerError, PeerIdentity, RootCa};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::pem::PemObject;
@@ -65,10 +66,7 @@ impl Identity {
         let peer = PeerIdentity::of_pem(&certificate)?;
         crate::root_digest(&root)?;
         let identity = Self { key: key.pem(), certificate, root, peer };
-        let public = key.pair.public_key_raw();
-        let leaf = identity.leaf()?;
-        // The public key is a bit string inside the certificate; a certificate for another key does not hold it.
-        if !leaf.windows(public.len()).any(|part| part == public) {
+        if public_key(&identity.leaf()?)? != key.pair.public_key_raw() {
             return Err(PeerError::certificate("node certificate", "it is for another key"));
         }
         Ok(identity)

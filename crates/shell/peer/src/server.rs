@@ -31,6 +31,8 @@ use tonic::{Request, Response, Status};
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The first message of a session or stream must come within this time.
 const FIRST_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// Whoever asks to join is not known yet, and must not fill our memory.
+const JOIN_LIMIT_BYTES: usize = 64 * 1024;
 /// Calls that run get this long when the port is closed.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -102,7 +104,7 @@ impl Dispatch {
 
     async fn join(self, remote: SocketAddr, request: HttpRequest) -> HttpResponse {
         let service = self.service;
-        unary(request, move |join: crate::JoinRequest| {
+        unary(request, JOIN_LIMIT_BYTES, move |join: crate::JoinRequest| {
             let service = Arc::clone(&service);
             async move {
                 check_protocol(join.protocol)?;
@@ -123,21 +125,21 @@ impl Dispatch {
         match call {
             Call::Join => self.join(remote, request).await,
             Call::Renew => {
-                unary(request, move |message| {
+                unary(request, MESSAGE_LIMIT_BYTES, move |message| {
                     let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
                     async move { service.renew(peer, message).await }
                 })
                 .await
             }
             Call::JoinManagers => {
-                unary(request, move |message| {
+                unary(request, MESSAGE_LIMIT_BYTES, move |message| {
                     let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
                     async move { service.join_managers(peer, message).await }
                 })
                 .await
             }
             Call::Propose => {
-                unary(request, move |message| {
+                unary(request, MESSAGE_LIMIT_BYTES, move |message| {
                     let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
                     async move { service.propose(peer, message).await }
                 })
@@ -205,7 +207,7 @@ fn grpc<C: Codec>(codec: C) -> Grpc<C> {
     Grpc::new(codec).max_decoding_message_size(MESSAGE_LIMIT_BYTES)
 }
 
-async fn unary<D, E, F, Fut>(request: HttpRequest, mut answer: F) -> HttpResponse
+async fn unary<D, E, F, Fut>(request: HttpRequest, limit: usize, mut answer: F) -> HttpResponse
 where
     D: DeserializeOwned + Send + 'static,
     E: Serialize + Send + 'static,
@@ -216,7 +218,7 @@ where
         let answer = answer(message.into_inner());
         async move { answer.await.map(Response::new) }
     });
-    grpc(Json::<E, D>::default()).unary(call, request).await
+    Grpc::new(Json::<E, D>::default()).max_decoding_message_size(limit).unary(call, request).await
 }
 
 async fn first<T>(inbound: &mut Streaming<T>) -> Result<T, Status> {

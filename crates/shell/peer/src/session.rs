@@ -104,10 +104,10 @@ pub struct StreamIo {
 pub async fn run_session(mut session: NodeSession, shutdown: CancellationToken) {
     let mut streams = JoinSet::new();
     let mut backoff = Backoff::new(FIRST_RETRY, SLOWEST_RETRY);
-    let mut hint = None;
+    let (mut hint, mut last) = (None, None);
     while !shutdown.is_cancelled() {
         let hinted = hint.is_some();
-        let Some(manager) = hint.take().or_else(|| session.any_manager()) else {
+        let Some(manager) = hint.take().or_else(|| session.any_manager(last.as_deref())) else {
             session.lost("no manager is known");
             wait(backoff.delay(), &shutdown).await;
             continue;
@@ -128,6 +128,7 @@ pub async fn run_session(mut session: NodeSession, shutdown: CancellationToken) 
                 debug!(%manager, error = chain(&error), leader = hint, "the session is over");
             }
         }
+        last = Some(manager);
         if hint.is_none() {
             wait(backoff.delay(), &shutdown).await;
         }
@@ -159,8 +160,14 @@ fn chain(error: &PeerError) -> String {
 }
 
 impl NodeSession {
-    fn any_manager(&self) -> Option<String> {
-        self.managers.borrow().choose(&mut rand::rng()).cloned()
+    /// Another one than the last, if there is one.
+    fn any_manager(&self, last: Option<&str>) -> Option<String> {
+        let managers = self.managers.borrow();
+        let others: Vec<&String> = managers.iter().filter(|manager| Some(manager.as_str()) != last).collect();
+        others
+            .choose(&mut rand::rng())
+            .map(|manager| (*manager).clone())
+            .or_else(|| managers.first().cloned())
     }
 
     fn lost(&self, error: &str) {

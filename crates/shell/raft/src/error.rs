@@ -21,6 +21,14 @@ pub enum ProposeError {
         "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online."
     )]
     NoQuorum,
+    /// The batch is too large for one message between managers.
+    #[error("{bytes} bytes are too much for one change of the swarm's state, the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest that is taken.
+        limit: usize,
+    },
     /// This manager is being stopped.
     #[error("this manager is shutting down")]
     ShuttingDown,

@@ -8,10 +8,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-/// A leader without answers from a majority for this many election timeouts counts as cut off; the others have elected
-/// another one by then.
-const CUT_OFF: u32 = 2;
-
 /// Follows the library until it stops.
 pub(crate) async fn follow(
     mut metrics: watch::Receiver<Metrics>,
@@ -19,7 +15,8 @@ pub(crate) async fn follow(
     options: Options,
     leadership: watch::Sender<Leadership>,
 ) {
-    let silence = options.election_timeout * CUT_OFF;
+    // The others elect another leader a little later, so that there are never two that lead.
+    let silence = options.election_timeout;
     // Silence makes no event, so it is looked for.
     let mut look = tokio::time::interval(options.heartbeat);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

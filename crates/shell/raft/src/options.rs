@@ -11,8 +11,8 @@ pub struct Options {
     pub entries_kept: u64,
     /// Time between the leader's heartbeats.
     pub heartbeat: Duration,
-    /// A follower waits at least this long for a heartbeat before it stands for election, and at most half as long
-    /// again.
+    /// A follower that hears nothing from the leader for a quarter more than this, at least, or half more, at most,
+    /// stands for election; a leader that hears nothing from a majority for this long leads no more.
     pub election_timeout: Duration,
     /// How long a write, a read barrier or a change of members may take.
     pub deadline: Duration,

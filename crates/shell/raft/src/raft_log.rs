@@ -1,6 +1,6 @@
 //! The real log: opened, written to, closed.
 
-use crate::batcher::{self, Proposal, not_leader, stopped};
+use crate::batcher::{self, Proposal, not_leader, stopped, why_stopped};
 use crate::leadership;
 use crate::log_store::LogStore;
 use crate::message::{Addressed, Message};
@@ -14,11 +14,12 @@ use openraft::error::{CheckIsLeaderError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use serde::Serialize;
 use shoal_store::{Batch, Entry, State};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Members whose log lags this far behind a snapshot's interval get the snapshot.
@@ -57,17 +58,25 @@ impl RaftLog {
         let file = SnapshotFile::new(dir);
         let store = new_store(dir, &file)?;
         let log = Self::start(dir, file, store, me.clone(), transport, options).await?;
-        let failed = |what: String| OpenError::Storage { dir: dir.to_owned(), what };
-        let first = [(me.raft_id, Place::of(&me))];
-        log.raft
-            .initialize(std::collections::BTreeMap::from(first))
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        log.until_leader(FIRST_ELECTION_DEADLINE).await.map_err(OpenError::First)?;
-        let written = log.raft.client_write(initial).await.map_err(|e| failed(e.to_string()))?;
-        written.data.into_iter().collect::<Result<(), _>>().map_err(|e| OpenError::First(e.into()))?;
-        log.store.set_member(&me).map_err(|e| failed(e.to_string()))?;
-        Ok(log)
+        let begun = log.begin(initial).await.and_then(|()| {
+            let noted = log.store.set_member(&me);
+            noted.map_err(|e| OpenError::Storage { dir: dir.to_owned(), what: e.to_string() })
+        });
+        if begun.is_err() {
+            log.shutdown().await;
+        }
+        begun.map(|()| log)
+    }
+
+    /// Makes this manager the only member and writes the first entry.
+    async fn begin(&self, initial: Entry) -> Result<(), OpenError> {
+        let failed = |what: String| OpenError::First(ProposeError::Storage(what));
+        let first = BTreeMap::from([(self.me.raft_id, Place::of(&self.me))]);
+        self.raft.initialize(first).await.map_err(|e| failed(e.to_string()))?;
+        self.until_leader(FIRST_ELECTION_DEADLINE).await.map_err(OpenError::First)?;
+        let written = self.raft.client_write(initial).await.map_err(|e| failed(e.to_string()))?;
+        let outcome: Result<(), _> = written.data.into_iter().collect();
+        outcome.map_err(|refused| OpenError::First(refused.into()))
     }
 
     /// Begins with nothing and waits to be let in by the leader ([`Log::add_voter`]), which sends everything. An
@@ -170,15 +179,12 @@ impl RaftLog {
     async fn until_led(&self) -> Result<(), ProposeError> {
         let mut leadership = self.leadership.clone();
         let led = leadership.wait_for(|now| now.is_leader || now.leader.is_some()).await;
-        let now = led.map_err(|_| self.why_stopped())?;
-        if now.is_leader { Ok(()) } else { Err(ProposeError::NotLeader { leader: now.leader.clone() }) }
+        let Ok(now) = led.map(|now| now.clone()) else { return Err(self.why_stopped().await) };
+        if now.is_leader { Ok(()) } else { Err(ProposeError::NotLeader { leader: now.leader }) }
     }
 
-    fn why_stopped(&self) -> ProposeError {
-        match &self.raft.metrics().borrow().running_state {
-            Err(fatal) => stopped(fatal),
-            Ok(()) => ProposeError::ShuttingDown,
-        }
+    async fn why_stopped(&self) -> ProposeError {
+        why_stopped(self.raft.metrics()).await
     }
 
     /// Within the deadline of writes.
@@ -220,8 +226,9 @@ fn config(options: &Options) -> Result<Config, String> {
     Config {
         cluster_name: "shoal".to_owned(),
         heartbeat_interval: millis(options.heartbeat),
-        election_timeout_min: millis(options.election_timeout),
-        election_timeout_max: millis(options.election_timeout * 3 / 2),
+        // The library waits for the longer of these first, and then for a time between the two.
+        election_timeout_min: millis(options.election_timeout / 2),
+        election_timeout_max: millis(options.election_timeout * 3 / 4),
         install_snapshot_timeout: millis(SNAPSHOT_PIECE_DEADLINE),
         max_payload_entries: MESSAGE_ENTRIES,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_interval),
@@ -247,10 +254,14 @@ impl Log for RaftLog {
     async fn propose(&self, batch: Batch) -> Result<u64, ProposeError> {
         self.in_time(async {
             self.until_led().await?;
-            let (answer, answered) = oneshot::channel();
-            let queued = self.proposals.send(Proposal { batch, answer }).await;
-            queued.map_err(|_| self.why_stopped())?;
-            answered.await.map_err(|_| self.why_stopped())?
+            let (proposal, answered) = Proposal::new(batch)?;
+            if self.proposals.send(proposal).await.is_err() {
+                return Err(self.why_stopped().await);
+            }
+            match answered.await {
+                Ok(answer) => answer,
+                Err(_) => Err(self.why_stopped().await),
+            }
         })
         .await
     }

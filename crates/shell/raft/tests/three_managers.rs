@@ -3,6 +3,7 @@
 mod support;
 
 use shoal_raft::{Log, Options, ProposeError, RaftLog};
+use shoal_store::{Change, Object};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,6 +111,24 @@ async fn one_that_was_away_for_long_gets_a_snapshot() {
     group.start(3).await;
     group.all_have(&wanted).await;
     group.same_digests().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_many_pieces_arrives_whole() {
+    // Reading and writing so much takes its time without optimisation.
+    let deadline = support::PATIENCE;
+    let options = Options { snapshot_interval: 6, entries_kept: 1, deadline, ..support::options() };
+    let mut group = Group::with(1, options).await;
+    for n in 0..14 {
+        let mut batch = batch(&format!("c{n}"));
+        let Change::Create(Object::Config(config)) = &mut batch.changes[0] else { panic!("not a config") };
+        Arc::make_mut(config).spec.data = (0..200_000).map(|i: u32| i.to_le_bytes()[0]).collect();
+        group.log(1).propose(batch).await.unwrap();
+    }
+    group.join(2).await;
+    group.same_digests().await;
+    let size = std::fs::metadata(group.path(2).join("snapshot")).unwrap().len();
+    assert!(size > 6 * 1024 * 1024, "{size} bytes are one piece or two");
 }
 
 #[tokio::test(flavor = "multi_thread")]
