@@ -1,11 +1,13 @@
 //! A manager killed in the middle of writing: what it said was written is there afterwards.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 
 use shoal_raft::{Log, RaftLog};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::{Group, batch, eventually, member, names};
 
 const DIR: &str = "SHOAL_TEST_RAFT_DIR";
@@ -32,20 +34,36 @@ async fn writer() {
     }
 }
 
+/// The other process. Killed when dropped, if it was not yet.
+struct Writer(Child);
+
+impl Writer {
+    fn start(dir: &Path) -> Self {
+        let writer = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writer", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(DIR, dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(writer.unwrap())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlives_being_killed() {
     let group = Group::new();
     let dir = group.path(1);
     let mut acknowledged = Vec::new();
     for round in 0..4 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer", "--ignored", "--nocapture", "--test-threads=1"])
-            .env(DIR, &dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut child = Writer::start(&dir);
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut left = 30 + 17 * round;
         while left > 0 {
             let line = lines.next().expect("the writer ended by itself");
@@ -55,10 +73,10 @@ async fn what_was_acknowledged_outlives_being_killed() {
                 left -= 1;
             }
         }
-        child.kill().unwrap();
+        child.0.kill().unwrap();
         acknowledged
             .extend(lines.filter_map(|line| line.split_once("wrote ").map(|(_, name)| name.to_owned())));
-        child.wait().unwrap();
+        drop(child);
     }
     let log = RaftLog::open(&dir, group.transport(1), support::options()).await.unwrap();
     eventually("all that was acknowledged", || async {
