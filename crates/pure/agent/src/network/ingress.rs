@@ -47,9 +47,12 @@ pub(super) fn add(declared: &mut Namespaces, network: &NetworkAssignment, facts:
     namespace.links.insert(names::LOOPBACK.to_owned(), loopback(BTreeSet::new()));
     // Containers of this host that ask for its published ports come with addresses that every host has: on the ingress
     // network they take the sandbox's own.
-    namespace.firewall.extend([facts.gateway_subnet, facts.bridge_subnet].map(|source| {
-        FirewallRule::Masquerade { source, bridge: names::SANDBOX_GATEWAY_LINK.to_owned() }
-    }));
+    namespace.firewall.extend(
+        [facts.gateway_subnet, facts.bridge_subnet].map(|source| FirewallRule::Masquerade {
+            source,
+            bridge: names::SANDBOX_GATEWAY_LINK.to_owned(),
+        }),
+    );
     sysctls::ingress(namespace);
 }
 
