@@ -8,6 +8,7 @@ mod drained;
 mod forward;
 mod idle;
 mod one_owner;
+mod possible;
 mod ring;
 mod unique;
 
@@ -66,6 +67,7 @@ impl Watch {
         if !plan.changes.is_empty() {
             self.idle.planned(now)?;
         }
+        possible::check(plan)?;
         drained::check_plan(state, plan)
     }
 

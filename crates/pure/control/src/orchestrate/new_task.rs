@@ -6,6 +6,7 @@ use crate::draft::Draft;
 use crate::liveness::is_down;
 use shoal_model::{Meta, Service, Task, TaskId, TaskState, TaskStatus, Timestamp};
 use shoal_store::{Change, Object, State};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A new task waits at most so long for its predecessor to stop (swarmkit `OldTaskTimeout`).
@@ -35,6 +36,9 @@ pub(super) fn make_task(
         SlotKey::Node(node) => (0, Some(node.clone())),
     };
     let at_once = order == Order::AtOnce && start_after <= now;
+    if start_after > now {
+        draft.look_again(start_after);
+    }
     let task = Task {
         id: id.clone(),
         meta: Meta::created(0, now),
@@ -68,12 +72,13 @@ fn may_still_run(state: &State, task: &Task) -> bool {
     assigned && node.is_some_and(|node| !is_down(node))
 }
 
-/// Lets a prepared task start when its delay is over and its predecessors have stopped.
-pub(super) fn promote(draft: &mut Draft<'_>, slot: &Slot) {
-    for task in slot.active().filter(|task| task.desired < TaskState::Running) {
+/// Lets prepared tasks start when their delay is over and their predecessors have stopped. `staying` are the tasks of
+/// the slot that remain.
+pub(super) fn promote(draft: &mut Draft<'_>, slot: &Slot, staying: &[Arc<Task>]) {
+    for task in staying.iter().filter(|task| task.desired < TaskState::Running) {
         let now = draft.now();
-        let older = slot.tasks.iter().filter(|other| !super::slot::is_active(other));
-        let waits = older.into_iter().any(|other| may_still_run(draft.state(), other));
+        let leaving = slot.tasks.iter().filter(|other| staying.iter().all(|stays| stays.id != other.id));
+        let waits = leaving.into_iter().any(|other| may_still_run(draft.state(), other));
         let patience_ends = task.meta.created_at.plus(PREDECESSOR_PATIENCE);
         if now < task.start_after {
             draft.look_again(task.start_after);

@@ -59,7 +59,7 @@ pub(super) fn tend(draft: &mut Draft<'_>, service: &Service, key: SlotKey, slot:
         tended.finished = newest.is_some_and(|task| !wants_another(service, &tended.slot, task));
     }
     settle(draft, service, &mut tended);
-    promote(draft, &tended.slot);
+    promote(draft, &tended.slot, &tended.staying);
     tended
 }
 
