@@ -18,6 +18,9 @@ use tokio::io::Interest;
 
 /// How long a container may take to end after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between a task's leaving the rings and its stop signal. Assignments are at most 50 ms apart; the rest is for nodes
+/// that are busy.
+const WITHDRAWAL: Duration = Duration::from_millis(700);
 /// Time between the stop signal and SIGKILL where the spec says nothing, as Docker's.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -274,6 +277,10 @@ impl Step {
         self.shared().stopping.insert(self.task.clone(), entropy::now());
         let grace = self.assigned().ok().and_then(|t| t.spec.container().stop_grace_period);
         let grace = grace.and_then(|n| u64::try_from(n).ok()).map_or(STOP_GRACE, Duration::from_nanos);
+        // From here on no node's ring should hold the task: this one's does not, since it was noted as stopping, and the
+        // others hear it with their next assignment. The signal waits for them, as Docker's does.
+        self.engine.wake.notify_one();
+        tokio::time::sleep(WITHDRAWAL).await;
         // That it was told to stop is remembered until it is removed: it tells how its end is to be understood.
         Ok(stop_container(&self.engine, &id, None, Some(grace)).await?)
     }
