@@ -254,8 +254,7 @@ impl World {
     fn commit(&mut self, source: Source, entry: Entry, term: u64) -> Result<(), Broken> {
         if term != self.managers.term {
             // Its leader is gone. It may have reached a majority before, or not.
-            if source == Source::Loop || self.rng.random() || !self.leads_a_majority() {
-                // A plan's fate does not matter to the next leader, who has made its own.
+            if self.rng.random() || !self.leads_a_majority() {
                 return Ok(());
             }
         } else if !self.leads_a_majority() {
@@ -267,7 +266,7 @@ impl World {
             return Ok(());
         }
         let (_, outcomes) = self.managers.commit(self.brain.as_ref(), source, entry);
-        if source == Source::Loop {
+        if source == Source::Loop && term == self.managers.term {
             self.planning = false;
         }
         for outcome in outcomes {

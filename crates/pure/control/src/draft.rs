@@ -71,7 +71,10 @@ impl<'a> Draft<'a> {
         self.plan.next = Some(earliest);
     }
 
-    pub(crate) fn into_plan(self) -> Plan {
+    pub(crate) fn into_plan(mut self) -> Plan {
+        if !self.plan.changes.is_empty() {
+            self.plan.changes.insert(0, Change::Plan { base: self.index - 1 });
+        }
         self.plan
     }
 }

@@ -20,7 +20,7 @@ pub fn apply(state: &mut State, index: u64, entry: &Entry) -> Vec<Result<(), Rej
 /// refused leaves no trace.
 pub fn try_change(state: &mut State, index: u64, now: Timestamp, change: &Change) -> Result<(), Rejected> {
     state.index = index;
-    let mut write = Write { state, index, now, undo: Vec::new() };
+    let mut write = Write::new(state, index, now);
     let outcome = write.change(change);
     if outcome.is_err() {
         write.roll_back();
@@ -29,7 +29,7 @@ pub fn try_change(state: &mut State, index: u64, now: Timestamp, change: &Change
 }
 
 fn apply_batch(state: &mut State, index: u64, batch: &Batch) -> Result<(), Rejected> {
-    let mut write = Write { state, index, now: batch.now, undo: Vec::new() };
+    let mut write = Write::new(state, index, batch.now);
     let outcome = batch.changes.iter().try_for_each(|change| write.change(change));
     if outcome.is_err() {
         write.roll_back();
@@ -44,9 +44,15 @@ struct Write<'a> {
     now: Timestamp,
     /// What stood where before, in the order of writing.
     undo: Vec<(ObjectKey, Option<Object>)>,
+    planned_before: u64,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
+    fn new(state: &'a mut State, index: u64, now: Timestamp) -> Self {
+        let planned_before = state.planned;
+        Self { state, index, now, undo: Vec::new(), planned_before }
+    }
+
     fn set(&mut self, key: ObjectKey, value: Option<Object>) -> Result<(), Rejected> {
         let old = self.state.set(&key, value)?;
         self.undo.push((key, old));
@@ -54,6 +60,7 @@ impl Write<'_> {
     }
 
     fn roll_back(&mut self) {
+        self.state.planned = self.planned_before;
         while let Some((key, old)) = self.undo.pop() {
             // What stood there before cannot clash with what stood beside it then.
             let undone = self.state.set(&key, old);
@@ -63,6 +70,7 @@ impl Write<'_> {
 
     fn change(&mut self, change: &Change) -> Result<(), Rejected> {
         match change {
+            Change::Plan { base } => self.plan(*base),
             Change::Create(object) => self.create(object),
             Change::Update(object) => self.update(object),
             Change::Remove { key, if_version } => self.remove(key, *if_version),
@@ -124,6 +132,14 @@ impl Write<'_> {
                 })
             }
         }
+    }
+
+    fn plan(&mut self, base: u64) -> Result<(), Rejected> {
+        if base < self.state.planned {
+            return Err(Rejected::Overtaken { base, by: self.state.planned });
+        }
+        self.state.planned = self.index;
+        Ok(())
     }
 
     fn exists(&self, key: &ObjectKey) -> Result<(), Rejected> {
@@ -296,10 +312,15 @@ impl Write<'_> {
         self.set(id.clone().into(), Some(task.into()))
     }
 
+    /// Writing what is there already is no write: nobody's update falls out of sequence by it.
     fn alter_service(&mut self, id: &ServiceId, alter: impl FnOnce(&mut Service)) -> Result<(), Rejected> {
-        let mut service = self.service(id)?;
+        let stored = self.service(id)?;
+        let mut service = Arc::clone(&stored);
         let changed = Arc::make_mut(&mut service);
         alter(changed);
+        if *changed == *stored {
+            return Ok(());
+        }
         changed.meta.touch(self.index, self.now);
         self.set(id.clone().into(), Some(service.into()))
     }
@@ -312,6 +333,9 @@ impl Write<'_> {
     ) -> Result<(), Rejected> {
         let found = self.state.networks().get(id).cloned();
         let mut network = found.ok_or_else(|| Rejected::NotFound { key: id.clone().into() })?;
+        if network.subnets == subnets && network.vni == vni {
+            return Ok(());
+        }
         let changed = Arc::make_mut(&mut network);
         changed.subnets = subnets.to_vec();
         changed.vni = vni;
@@ -321,9 +345,13 @@ impl Write<'_> {
 
     fn alter_node(&mut self, id: &NodeId, alter: impl FnOnce(&mut Node)) -> Result<(), Rejected> {
         let found = self.state.nodes().get(id).cloned();
-        let mut node = found.ok_or_else(|| Rejected::NotFound { key: id.clone().into() })?;
+        let stored = found.ok_or_else(|| Rejected::NotFound { key: id.clone().into() })?;
+        let mut node = Arc::clone(&stored);
         let changed = Arc::make_mut(&mut node);
         alter(changed);
+        if *changed == *stored {
+            return Ok(());
+        }
         changed.meta.touch(self.index, self.now);
         self.set(id.clone().into(), Some(node.into()))
     }

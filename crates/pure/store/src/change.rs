@@ -33,6 +33,12 @@ pub struct Batch {
 /// touch different parts of an object, so that a node's report never makes a plan of the control loop stale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Change {
+    /// Says that the batch is a plan of the control loop, made from the state at `base`. Refused when another plan has
+    /// been applied since: one of a leader who has lost his place, or one that was thought lost and tried again.
+    Plan {
+        /// The index of the state that the plan was made from.
+        base: u64,
+    },
     /// Adds an object. Version and times are set by [`crate::apply`].
     Create(Object),
     /// Replaces an object; `meta.version` must be the stored one.

@@ -16,6 +16,14 @@ pub enum Rejected {
         /// The object.
         key: ObjectKey,
     },
+    /// The state has been planned for since the plan was made.
+    #[error("a plan made at index {base} was overtaken by one applied at index {by}")]
+    Overtaken {
+        /// The index of the state that the plan was made from.
+        base: u64,
+        /// The index at which the later plan was applied.
+        by: u64,
+    },
     /// Another object of the kind has the name.
     #[error("{}", name_conflict(*kind, name))]
     NameConflict {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     index: u64,
+    #[serde(default)]
+    planned: u64,
     objects: Vec<Object>,
 }
 
@@ -25,7 +27,8 @@ pub enum SnapshotError {
 impl State {
     /// The whole state as bytes, the same on every manager that has applied the same entries.
     pub fn snapshot(&self) -> Vec<u8> {
-        let snapshot = Snapshot { index: self.index, objects: self.objects().collect() };
+        let snapshot =
+            Snapshot { index: self.index, planned: self.planned, objects: self.objects().collect() };
         // Writing these types to memory has no way to fail: maps have text keys and nothing else is fallible.
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }
@@ -34,7 +37,7 @@ impl State {
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(SnapshotError::Malformed)?;
         let mut state = Self::default();
-        state.index = snapshot.index;
+        (state.index, state.planned) = (snapshot.index, snapshot.planned);
         for object in snapshot.objects {
             state.set(&object.key(), Some(object)).map_err(SnapshotError::Contradiction)?;
         }

@@ -16,6 +16,8 @@ type Tasks = Arc<BTreeMap<TaskId, Arc<Task>>>;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     pub(crate) index: u64,
+    /// The log entry by which the control loop's last plan was applied.
+    pub(crate) planned: u64,
     pub(crate) cluster: Option<Arc<Cluster>>,
     nodes: Arc<BTreeMap<NodeId, Arc<Node>>>,
     services: Arc<BTreeMap<ServiceId, Arc<Service>>>,

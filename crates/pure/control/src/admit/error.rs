@@ -108,6 +108,7 @@ fn rejected_code(rejected: &Rejected) -> Code {
         Rejected::PortInUse { .. } => Code::InvalidArgument,
         Rejected::InUse { .. } => Code::FailedPrecondition,
         Rejected::OutOfSequence { .. }
+        | Rejected::Overtaken { .. }
         | Rejected::AddressInUse { .. }
         | Rejected::VniInUse { .. }
         | Rejected::RaftIdInUse { .. }

@@ -353,3 +353,38 @@ fn a_status_of_an_update_is_not_taken_for_a_newer_spec() {
     log.write(vec![status(1)]).unwrap();
     assert!(matches!(log.write(vec![status(9)]), Err(Rejected::OutOfSequence { .. })));
 }
+
+#[test]
+fn a_plan_is_refused_when_another_has_been_applied_since_it_was_made() {
+    let mut log = Log::with(vec![service(1, "web").into()]);
+    let plan = |base| {
+        vec![
+            Change::Plan { base },
+            Change::SetUpdateStatus {
+                id: service_id(1),
+                if_spec_version: Version { index: 1 },
+                status: None,
+            },
+        ]
+    };
+    log.write(plan(1)).unwrap();
+    let error = log.write(plan(1)).unwrap_err();
+    assert_eq!(error, Rejected::Overtaken { base: 1, by: 2 });
+    log.write(plan(3)).unwrap();
+    let refused = log.write(vec![Change::Plan { base: 4 }, remove(network_id(9))]);
+    assert!(matches!(refused, Err(Rejected::NotFound { .. })));
+    log.write(plan(4)).unwrap();
+}
+
+#[test]
+fn writing_what_is_there_is_no_write() {
+    let mut log = Log::with(vec![node(1, "a").into(), network(1, "net").into(), service(1, "web").into()]);
+    let version = |log: &Log, key: shoal_store::ObjectKey| log.state.get(&key).unwrap().meta().version;
+    let same_node = Change::ReportNode { id: node_id(1), description: None, status: None };
+    let same_network = Change::AllocateNetwork { id: network_id(1), subnets: Vec::new(), vni: 0 };
+    let same_service = Change::AllocateService { id: service_id(1), endpoint: Endpoint::default() };
+    log.write(vec![same_node, same_network, same_service]).unwrap();
+    assert_eq!(version(&log, node_id(1).into()).index, 1);
+    assert_eq!(version(&log, network_id(1).into()).index, 2);
+    assert_eq!(version(&log, service_id(1).into()).index, 3);
+}
