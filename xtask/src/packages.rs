@@ -36,6 +36,7 @@ pub(crate) const TEST: &[Needed] = &[
     Needed { program: "ping", package: "iputils-ping" },
     Needed { program: "skopeo", package: "skopeo" },
     Needed { program: "docker-registry", package: "docker-registry" },
+    Needed { program: "python3", package: "python3" },
 ];
 
 /// Installs what is missing, after naming it. Fails with the command to run where it may not.

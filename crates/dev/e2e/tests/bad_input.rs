@@ -85,6 +85,47 @@ fn an_unknown_image_is_told_in_the_task(lab: &Lab) {
     });
 }
 
+/// A daemon that must refuse to start; `before` runs it, such as with fewer capabilities.
+fn refused_daemon(lab: &Lab, before: &[&str], roots: &std::path::Path) -> String {
+    let shoal = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("shoal");
+    let socket = format!("unix://{}", roots.join("second.sock").display());
+    let (data, exec) = (roots.join("data"), roots.join("exec"));
+    let pidfile = roots.join("second.pid");
+    let mut command = before.to_vec();
+    command.extend([shoal.to_str().unwrap(), "daemon", "--host", &socket]);
+    command.extend(["--data-root", data.to_str().unwrap(), "--exec-root", exec.to_str().unwrap()]);
+    command.extend(["--pidfile", pidfile.to_str().unwrap()]);
+    lab.exec(MANAGER, &command).refused()
+}
+
+#[test]
+fn a_daemon_that_cannot_work_says_what_is_missing() {
+    let lab = Lab::bare(1);
+    let twice = refused_daemon(&lab, &[], &lab.host(MANAGER));
+    assert!(twice.contains("is in use by another shoal daemon"), "{twice}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let weak = refused_daemon(&lab, &["setpriv", "--bounding-set=-net_admin"], elsewhere.path());
+    assert!(weak.to_uppercase().contains("CAP_NET_ADMIN"), "{weak}");
+
+    let listener =
+        "import socket,time\ns=socket.socket()\ns.bind(('0.0.0.0',2377))\ns.listen()\ntime.sleep(60)";
+    let mut taken = lab.exec_command(MANAGER, &["python3", "-c", listener]).spawn().unwrap();
+    let init = ["swarm", "init", "--advertise-addr", "192.168.50.11"];
+    eventually("the port is taken", || {
+        lab.exec(MANAGER, &["ss", "-Hltn", "sport", "=", ":2377"]).out.contains(":2377")
+    });
+    let refused = lab.docker(MANAGER, &init).refused();
+    taken.kill().unwrap();
+    taken.wait().unwrap();
+    assert!(
+        refused.contains("failed to listen on remote API address") && refused.contains("2377"),
+        "{refused}"
+    );
+    let state = lab.docker(MANAGER, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
+    assert_eq!(state.trim(), "inactive");
+    eventually("the swarm can be made once the port is free", || lab.docker(MANAGER, &init).code == 0);
+}
+
 #[test]
 fn joining_and_initialising_wrongly_leaves_the_node_alone() {
     let lab = Lab::bare(2);
