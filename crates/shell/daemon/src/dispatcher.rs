@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 const QUEUE: usize = 64;
 /// A node's assignment is computed anew at least this often.
 const PERIOD: Duration = Duration::from_secs(5);
+/// A write that loses a race is tried this often.
+const WRITE_TRIES: usize = 10;
 /// Reports that could not be written are tried again after this time.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -63,6 +65,26 @@ impl Dispatcher {
             return Ok(self.manager.log.state());
         }
         Err(not_leader(leadership.leader.map(|l| l.addr).as_deref()))
+    }
+
+    /// Writes a joining manager's number and address down; answers the number.
+    async fn number_for(&self, joining: &NodeId, request: &ManagerJoin) -> Result<u64, Status> {
+        // Whatever else writes the node at the same time (its session, the control loop) is not in the way for long.
+        let mut refused = Status::unavailable("the node is being changed");
+        for _ in 0..WRITE_TRIES {
+            let state = self.leading()?;
+            let mut node = Node::clone(known_node(&state, joining)?);
+            let next = state.nodes().values().filter_map(|n| n.raft_id).max().unwrap_or(0) + 1;
+            let raft_id = request.raft_id.or(node.raft_id).unwrap_or(next);
+            node.raft_id = Some(raft_id);
+            node.manager_addr = Some(request.addr.clone());
+            match self.write(vec![Change::Update(Object::from(node))]).await {
+                Ok(_) => return Ok(raft_id),
+                Err(status) if status.code() == shoal_peer::Code::FailedPrecondition => refused = status,
+                Err(status) => return Err(status),
+            }
+        }
+        Err(refused)
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<u64, Status> {
@@ -125,13 +147,7 @@ impl ManagerService for Dispatcher {
         peer: Arc<PeerIdentity>,
         request: ManagerJoin,
     ) -> Result<ManagerJoined, Status> {
-        let state = self.leading()?;
-        let mut node = Node::clone(known_node(&state, &peer.node)?);
-        let next = state.nodes().values().filter_map(|n| n.raft_id).max().unwrap_or(0) + 1;
-        let raft_id = request.raft_id.or(node.raft_id).unwrap_or(next);
-        node.raft_id = Some(raft_id);
-        node.manager_addr = Some(request.addr.clone());
-        self.write(vec![Change::Update(Object::from(node))]).await?;
+        let raft_id = self.number_for(&peer.node, &request).await?;
         let member = Member { raft_id, node_id: peer.node.clone(), addr: request.addr };
         // The new manager opens its log with the number that it is told here, and is then let in.
         self.group.spawn(let_in(self.manager.clone(), member));

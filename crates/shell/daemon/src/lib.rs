@@ -68,7 +68,7 @@ const WORKER_THREADS: usize = 2;
 /// Whatever keeps the daemon from starting, or the failure of one of its parts.
 pub fn run(arguments: DaemonArguments, ignored: &[String]) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!(
-        "{level},h2=warn,hyper=warn,tower=warn,openraft=warn",
+        "{level},h2=warn,hyper=warn,tower=warn,openraft=off",
         level = arguments.log_level
     ))
     .with_context(|| format!("--log-level {:?}", arguments.log_level))?;

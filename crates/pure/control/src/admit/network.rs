@@ -12,6 +12,9 @@ use shoal_store::State;
 /// A label that marks networks as the swarm's own; not for users.
 const INTERNAL_LABEL: &str = "com.docker.swarm.internal";
 
+/// What `--opt encrypted` sends; its value does not matter.
+const ENCRYPTED_OPTION: &str = "encrypted";
+
 /// A new network; subnets and VNI come from the allocator. `driver` is as the client sent it; empty means overlay. The
 /// caller proposes `Change::Create` with the answer.
 pub fn create_network(
@@ -38,6 +41,10 @@ pub fn create_network(
                 "label {INTERNAL_LABEL} is for predefined internal networks and cannot be applied by users"
             ),
         });
+    }
+    // To take the option and send in the clear would be worse than to refuse it.
+    if spec.options.contains_key(ENCRYPTED_OPTION) {
+        return Err(AdmitError::unimplemented("encrypted overlay networks are not built yet"));
     }
     if spec.ingress {
         check_ingress(state, &spec)?;

@@ -206,6 +206,17 @@ fn updates_keep_name_and_mode_and_need_the_version() {
 }
 
 #[test]
+fn an_encrypted_network_is_refused_rather_than_sent_in_the_clear() {
+    let mut bench = Bench::new(1);
+    let options = [("encrypted".to_owned(), String::new())].into();
+    let spec = NetworkSpec { name: "secret".to_owned(), options, ..NetworkSpec::default() };
+    let refused =
+        admit::create_network(&bench.state, spec, "overlay", bench.now, &mut bench.rng).unwrap_err();
+    assert_eq!(refused.code().http_status(), 501);
+    assert!(refused.to_string().contains("encrypted overlay networks are not built yet"), "{refused}");
+}
+
+#[test]
 fn networks_are_checked_against_networks_and_hosts() {
     let mut bench = Bench::new(1);
     bench.set_node(0, |node| node.description.routes = vec!["172.16.0.0/12".parse().unwrap()]);
