@@ -250,6 +250,25 @@ fn scaling_and_updating(lab: &Lab) {
         let now: BTreeSet<String> = lab.containers_of("whoami").into_iter().map(|(id, _)| id).collect();
         now.len() == 2 && now.is_disjoint(&before)
     });
+    for host in HOSTS {
+        lab.docker(host, &["tag", "whoami:latest", "whoami:2"]).ok();
+    }
+    let image = ["service", "update", "--detach", "--image", "whoami:2", "--replicas", "3", "whoami"];
+    lab.docker(MANAGER, &image).ok();
+    lab.converged("whoami", 3);
+    eventually("every task runs the new image", || {
+        let running = [
+            "service",
+            "ps",
+            "--filter",
+            "desired-state=running",
+            "--format",
+            "{{.Image}} {{.CurrentState}}",
+            "whoami",
+        ];
+        let shown = lab.docker(MANAGER, &running).out;
+        shown.lines().count() == 3 && shown.lines().all(|l| l.starts_with("whoami:2 Running"))
+    });
     lab.docker(MANAGER, &["service", "rm", "whoami"]).ok();
     eventually("no container of whoami", || lab.containers_of("whoami").is_empty());
     let refused = lab.curl(CLIENT, &url);

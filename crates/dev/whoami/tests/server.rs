@@ -150,7 +150,8 @@ fn it_finishes_its_answers_and_ends_well() {
     let mut late = server.connect();
     server.terminate();
     late.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    assert!(one_answer(&mut late).contains("Connection: close"), "a client that was connected is served");
+    // The signal may reach the server before or after this request: it is served all the same.
+    assert!(one_answer(&mut late).contains("200 OK"), "a client that was connected is served");
     let answer = one_answer(&mut slow);
     assert!(answer.contains("200 OK") && answer.contains("Connection: close"), "{answer}");
     assert_eq!(server.code(), Some(0));

@@ -306,6 +306,13 @@ impl Log for RaftLog {
         if tokio::time::timeout(STOP_DEADLINE, stopping).await.is_err() {
             tracing::warn!("the replicated log did not stop in time");
         }
+        // Nobody may go on believing that this manager leads: whoever says so hears of the end, and says that before it is
+        // itself ended.
+        let mut leadership = self.leadership.clone();
+        let told = leadership.wait_for(|now| !now.is_leader);
+        if tokio::time::timeout(STOP_DEADLINE, told).await.is_err() {
+            tracing::warn!("the replicated log still shows this manager as the leader");
+        }
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         let store = self.store.clone();
         // It only fails if the runtime is gone, and then the file is closed by dropping it.
