@@ -250,6 +250,11 @@ fn scaling_and_updating(lab: &Lab) {
         let now: BTreeSet<String> = lab.containers_of("whoami").into_iter().map(|(id, _)| id).collect();
         now.len() == 2 && now.is_disjoint(&before)
     });
+    // Until then the update's progress moves the service's version, and the next update would be out of sequence.
+    eventually("the update is completed", || {
+        let state = ["service", "inspect", "--format", "{{.UpdateStatus.State}}", "whoami"];
+        lab.docker(MANAGER, &state).out.trim() == "completed"
+    });
     for host in HOSTS {
         lab.docker(host, &["tag", "whoami:latest", "whoami:2"]).ok();
     }
