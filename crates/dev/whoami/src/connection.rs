@@ -72,9 +72,13 @@ impl Connections {
         });
     }
 
+    /// From now on every answer is its connection's last.
+    pub(crate) fn let_go(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until every connection has ended, at most this long.
     pub(crate) fn finish(&self, at_most: Duration) {
-        self.0.stopping.store(true, Ordering::Relaxed);
         let count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.0.changed.wait_timeout_while(count, at_most, |count| *count > 0));
     }

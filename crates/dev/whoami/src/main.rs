@@ -48,6 +48,7 @@ fn serve() -> io::Result<()> {
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
+    connections.let_go();
     // Clients that were already told that they are connected are still served.
     listener.set_nonblocking(true)?;
     while let Ok((stream, peer)) = listener.accept() {

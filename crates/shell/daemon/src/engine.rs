@@ -9,7 +9,7 @@ use crate::supervise::Supervisor;
 use crate::view::View;
 use anyhow::Context;
 use shoal_host::{Host, HostConfig};
-use shoal_images::Images;
+use shoal_images::{Images, Settings};
 use shoal_lvs::{Ebpf, EbpfConfig, VirtualServer};
 use shoal_runtime::{Runtime, RuntimeConfig};
 use std::fs;
@@ -58,7 +58,9 @@ impl Engine {
             shim_executable: PathBuf::from("/proc/self/exe"),
         })?;
         let virtual_server = Ebpf::open(&EbpfConfig::new(config.exec_root.join("bpf"), netns_root))?;
-        let images = Images::open(config.data_root.join("images"))?;
+        let settings =
+            Settings { insecure_registries: config.insecure_registries.clone(), ..Settings::default() };
+        let images = Images::open_with(config.data_root.join("images"), settings)?;
         Ok(Self {
             id: engine_id(&config)?,
             records: Records::open(&config.data_root)?,

@@ -192,7 +192,11 @@ impl NodeLoop {
     fn sync_resolvers(&mut self, view: &View) {
         let Some(facts) = &view.facts else { return };
         let mut wanted = BTreeMap::new();
-        for (task, zone) in shoal_agent::zones(&view.assignment, facts) {
+        for (task, mut zone) in shoal_agent::zones(&view.assignment, facts) {
+            // A service's own name servers win over the daemon's.
+            if zone.forward_to.is_empty() {
+                zone.forward_to.clone_from(&self.engine.config.dns);
+            }
             let sandbox = shoal_agent::names::short_container_id(&task);
             let name = shoal_model::netns::NamespaceName::Named(sandbox.clone());
             if view.declared.contains_key(&name) && view.namespaces.contains_key(&name) {
