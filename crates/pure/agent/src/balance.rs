@@ -10,8 +10,9 @@ use shoal_model::lvs::{RING_SLOTS_MAX, RealServer, Scheduler};
 /// in it; the ring is empty when there is no other. At most [`RING_SLOTS_MAX`] slots, and so at most that many servers.
 pub fn ring(scheduler: Scheduler, servers: &[RealServer]) -> Vec<u16> {
     match scheduler {
-        Scheduler::RoundRobin => round_robin::ring(servers),
-        Scheduler::SourceHash => source_hash::ring(servers),
+        Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => round_robin::ring(servers),
+        Scheduler::SourceHash | Scheduler::Maglev => source_hash::ring(servers),
+        Scheduler::LeastConnection | Scheduler::PowerOfTwoChoices => round_robin::ring(servers),
     }
 }
 
@@ -36,6 +37,7 @@ mod tests {
         RealServer {
             task: TaskId::from_random(u128::from(n) * 0x9e37_79b9_7f4a_7c15),
             address: std::net::Ipv4Addr::from(0x0a00_0000 + n).into(),
+            address6: None,
             mac: Mac::default(),
             port: 80,
             weight,

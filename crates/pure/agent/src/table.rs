@@ -5,12 +5,13 @@ use crate::task::life;
 use crate::{LocalFacts, balance, names, network};
 use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork, TaskAssignment, TaskOnNetwork};
 use shoal_model::lvs::{
-    Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
+    Access, Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
 };
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::spec::{PortConfig, PublishMode};
-use shoal_model::{Assignment, NetworkId, Observed, TaskId};
+use shoal_model::{Assignment, Mac, NetworkId, Observed, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// The service's label that chooses how real servers are chosen: `rr` or `sh`, as `ipvsadm` calls them.
 const SCHEDULER_LABEL: &str = "shoal.lb.scheduler";
@@ -67,7 +68,14 @@ fn virtual_service(service: &ServiceOnNetwork, real_servers: Vec<RealServer>) ->
         _ => Scheduler::RoundRobin,
     };
     let ring = balance::ring(scheduler, &real_servers);
-    VirtualService { name: service.name.clone(), scheduler, real_servers, ring }
+    VirtualService {
+        name: service.name.clone(),
+        scheduler,
+        affinity: None,
+        access: Access::default(),
+        real_servers,
+        ring,
+    }
 }
 
 fn real_server(
@@ -81,6 +89,7 @@ fn real_server(
     RealServer {
         task: id.clone(),
         address: task.address,
+        address6: None,
         mac: task.mac,
         port,
         weight: if out_of_order { 0 } else { task.weight },
@@ -115,8 +124,19 @@ fn mesh(assignment: &Assignment, declared: &Namespaces, facts: &LocalFacts) -> O
         sandbox_gateway_link: names::SANDBOX_GATEWAY_LINK.to_owned(),
         host_gateway_port: network::ingress_host_port(),
         overlay: network::overlay_namespace(network),
+        entries: entries(network),
         tasks: local.filter_map(|task| Some((task.id.clone(), mesh_task(task, network)?))).collect(),
     })
+}
+
+/// The ingress endpoints of the nodes.
+fn entries(network: &NetworkAssignment) -> BTreeMap<Mac, BTreeSet<IpAddr>> {
+    let of_nodes = network.endpoints.iter().filter(|(holder, e)| holder.as_str() == e.node.as_str());
+    let mut entries: BTreeMap<Mac, BTreeSet<IpAddr>> = BTreeMap::new();
+    for (_, endpoint) in of_nodes {
+        entries.entry(endpoint.mac).or_default().insert(endpoint.address);
+    }
+    entries
 }
 
 /// A local task on the ingress network. Its ports stay while it drains, for the connections that it still has.
@@ -128,6 +148,7 @@ fn mesh_task(task: &TaskAssignment, network: &NetworkAssignment) -> Option<MeshT
         sandbox: names::sandbox(&task.id),
         port_link: names::veth(task.id.as_str(), id.as_str()),
         address: attachment.addresses.first()?.addr(),
+        address6: None,
         mac: network::task_mac(task, network),
         ports: ports
             .map(|p| PortMapping {

@@ -6,9 +6,10 @@
 use crate::netns::NamespaceName;
 use crate::spec::Protocol;
 use crate::{Mac, NetworkId, TaskId};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Real servers of one virtual service at most; a bound on ring sizes in the kernel.
 pub const RING_SLOTS_MAX: usize = 4096;
@@ -50,29 +51,73 @@ pub struct VirtualService {
     pub name: String,
     /// How a real server is chosen.
     pub scheduler: Scheduler,
+    /// Seconds for which a client address keeps its real server after its last new connection; `None` chooses anew for
+    /// every connection.
+    pub affinity: Option<u32>,
+    /// Who may use it, and where.
+    pub access: Access,
     /// The real servers, those with weight 0 too: they get no new connections and keep the old.
     pub real_servers: Vec<RealServer>,
     /// Indexes into `real_servers`; the kernel picks `ring[next % len]` or `ring[hash % len]`.
     pub ring: Vec<u16>,
 }
 
-/// How a real server is chosen.
+/// Who may use a published port, and on which of the node's addresses. The default is everyone, everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Access {
+    /// Networks of the clients that are let in; empty lets everyone in. The node's own processes and containers are
+    /// clients like any other, with the node's address. Packets of others are dropped and counted before anything is
+    /// translated.
+    pub allow: BTreeSet<IpNet>,
+    /// The node's addresses on which it is published; `None` is all of them. On others the port is not the mesh's.
+    pub addresses: Option<BTreeSet<IpAddr>>,
+}
+
+/// How a real server is chosen. What a scheduler does is its ring, computed in user space; the engines only know whether
+/// the ring is walked or looked up by the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Scheduler {
     /// One after the other.
     #[default]
     RoundRobin,
+    /// One after the other, in proportion to the weights.
+    WeightedRoundRobin,
+    /// Those with the fewest connections in the whole cluster first.
+    LeastConnection,
     /// By the client's address.
     SourceHash,
+    /// By the client's address, with a table that every node computes alike and that changes little (Maglev, NSDI 2016).
+    Maglev,
+    /// The less loaded of two chosen at random, by the connections of the whole cluster.
+    PowerOfTwoChoices,
 }
 
 impl Scheduler {
-    /// The short name that `ipvsadm` prints.
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::WeightedRoundRobin,
+        Self::LeastConnection,
+        Self::SourceHash,
+        Self::Maglev,
+        Self::PowerOfTwoChoices,
+    ];
+
+    /// The short name, that of `ipvsadm` where LVS has the scheduler.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "rr",
+            Self::WeightedRoundRobin => "wrr",
+            Self::LeastConnection => "lc",
             Self::SourceHash => "sh",
+            Self::Maglev => "maglev",
+            Self::PowerOfTwoChoices => "p2c",
         }
+    }
+
+    /// Whether the ring is looked up by a hash of the client's address; otherwise it is walked slot by slot.
+    pub fn is_hashed(self) -> bool {
+        matches!(self, Self::SourceHash | Self::Maglev)
     }
 }
 
@@ -83,6 +128,8 @@ pub struct RealServer {
     pub task: TaskId,
     /// Its address on the service's network (on the ingress network for published ports).
     pub address: IpAddr,
+    /// For published ports, its IPv6 address where `address` is an IPv4 one and the ingress network has both.
+    pub address6: Option<Ipv6Addr>,
     /// Its Ethernet address there.
     pub mac: Mac,
     /// The port that it listens on, for published ports; 0 keeps the client's port.
@@ -112,6 +159,8 @@ pub struct Mesh {
     pub host_gateway_port: String,
     /// The namespace of the ingress network, with the host ends of the tasks' links.
     pub overlay: NamespaceName,
+    /// The ingress endpoints of all nodes, this one's too: who sends packets to tasks, and where their answers go.
+    pub entries: BTreeMap<Mac, BTreeSet<IpAddr>>,
     /// This node's own tasks on the ingress network.
     pub tasks: BTreeMap<TaskId, MeshTask>,
 }
@@ -125,6 +174,8 @@ pub struct MeshTask {
     pub port_link: String,
     /// Its address on the ingress network.
     pub address: IpAddr,
+    /// Its IPv6 address there, where `address` is an IPv4 one and the network has both.
+    pub address6: Option<Ipv6Addr>,
     /// Its Ethernet address there.
     pub mac: Mac,
     /// Its published ports.
@@ -142,7 +193,7 @@ pub struct PortMapping {
     pub target: u16,
 }
 
-/// Live counters of one real server.
+/// Live counters of one real server. They only grow, apart from `active` and `inactive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
     /// Connections now established.
@@ -151,4 +202,46 @@ pub struct Counters {
     pub inactive: u64,
     /// Connections ever scheduled to it.
     pub connections: u64,
+    /// Connections that were reset because the server went away under them.
+    pub resets: u64,
+    /// Packets from clients; 0 where an engine sees none (balanced at the socket).
+    pub packets_in: u64,
+    /// Packets to clients.
+    pub packets_out: u64,
+    /// Bytes from clients, headers of the network layer included.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+/// Packets that the virtual server dropped, by reason. They only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Drops {
+    /// The client was not in the port's allow-list.
+    pub not_allowed: u64,
+    /// A flow could not be remembered: the map was full.
+    pub table_full: u64,
+    /// Two flows of one client could not be told apart at the task.
+    pub clash: u64,
+    /// An answer or a fragment that belongs to no known flow.
+    pub unknown_flow: u64,
+}
+
+/// One connection (or exchange of datagrams) that the virtual server knows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Connection {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Who asks.
+    pub client: SocketAddr,
+    /// What was asked for: the virtual address, or the node's address with the published port.
+    pub asked: SocketAddr,
+    /// Where it goes.
+    pub real: SocketAddr,
+    /// The task there.
+    pub task: TaskId,
+    /// Its state in a word, as `ipvsadm -Lnc` has it: `SYN_RECV`, `ESTABLISHED`, `FIN_WAIT`, `CLOSE`, `UDP`.
+    pub state: String,
+    /// Seconds after which it is forgotten when nothing more is seen of it.
+    pub expires: u64,
 }

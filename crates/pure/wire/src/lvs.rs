@@ -114,7 +114,7 @@ pub fn ipvsadm(services: &[ShownService]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shoal_model::lvs::Scheduler;
+    use shoal_model::lvs::{Access, Scheduler};
     use shoal_model::spec::Protocol;
     use shoal_model::{Mac, NetworkId};
 
@@ -122,6 +122,7 @@ mod tests {
         let real_server = RealServer {
             task: TaskId::from_random(1),
             address: address.parse().unwrap(),
+            address6: None,
             mac: Mac::default(),
             port,
             weight: 1,
@@ -129,6 +130,8 @@ mod tests {
         VirtualService {
             name: name.to_owned(),
             scheduler: Scheduler::RoundRobin,
+            affinity: None,
+            access: Access::default(),
             real_servers: vec![real_server],
             ring: vec![0],
         }
@@ -144,7 +147,7 @@ mod tests {
         let mut table = Table::default();
         table.services.insert(east_west, service("whoami", "10.0.1.6", 0));
         table.services.insert(ingress.clone(), service("whoami", "10.0.0.6", 80));
-        let counted = Counters { active: 2, inactive: 1, connections: 9 };
+        let counted = Counters { active: 2, inactive: 1, connections: 9, ..Counters::default() };
         let counters = BTreeMap::from([(ingress, BTreeMap::from([(TaskId::from_random(1), counted)]))]);
         assert_eq!(
             ipvsadm(&shown(&table, &counters)),

@@ -23,7 +23,10 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
     let mut by_server: BTreeMap<u32, Counters> = BTreeMap::new();
     for (number, tally) in maps.tallies.dump()? {
         let (active, inactive) = (tally.active, tally.inactive);
-        by_server.insert(number, Counters { active, inactive, connections: tally.connections });
+        by_server.insert(
+            number,
+            Counters { active, inactive, connections: tally.connections, ..Counters::default() },
+        );
     }
     add_flows(maps, &mut by_server)?;
     // A service without real servers is there all the same.

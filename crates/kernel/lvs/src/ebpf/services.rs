@@ -11,7 +11,7 @@ use super::abi::{
 use super::map::Maps;
 use crate::Error;
 use crate::difference::{Difference, Found, Subject};
-use shoal_model::lvs::{RING_SLOTS_MAX, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey};
+use shoal_model::lvs::{RING_SLOTS_MAX, RealServer, Table, VirtualService, VirtualServiceKey};
 use shoal_model::spec::Protocol;
 use shoal_model::{NetworkId, TaskId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -216,10 +216,7 @@ impl Planner<'_> {
             service.real_servers.iter().map(|real| self.real_server(key, number, real)).collect();
         let ring: Vec<u32> =
             service.ring.iter().filter_map(|index| servers.get(usize::from(*index)).copied()).collect();
-        let scheduler = match service.scheduler {
-            Scheduler::RoundRobin => 0,
-            Scheduler::SourceHash => 1,
-        };
+        let scheduler = u32::from(service.scheduler.is_hashed());
         let slots = u32::try_from(ring.len()).unwrap_or(u32::MAX);
         if let Some(held) = held
             && held.scheduler == scheduler

@@ -2,6 +2,7 @@
 
 use super::*;
 use shoal_model::Mac;
+use shoal_model::lvs::{Access, Scheduler};
 
 /// A kernel of plain maps, for plans to be carried out on.
 fn carry_out(held: &mut Held, steps: &[Step]) {
@@ -43,6 +44,7 @@ fn real(task: u8, weight: u32) -> RealServer {
     RealServer {
         task: TaskId::from_random(task.into()),
         address: IpAddr::from([10, 0, 1, task]),
+        address6: None,
         mac: Mac([2, 0x42, 0, 0, 0, task]),
         port: 80,
         weight,
@@ -51,7 +53,14 @@ fn real(task: u8, weight: u32) -> RealServer {
 
 fn service(real_servers: Vec<RealServer>) -> VirtualService {
     let ring = (0_u16..).zip(&real_servers).filter(|(_, r)| r.weight > 0).map(|(i, _)| i).collect();
-    VirtualService { name: "web".to_owned(), scheduler: Scheduler::RoundRobin, real_servers, ring }
+    VirtualService {
+        name: "web".to_owned(),
+        scheduler: Scheduler::RoundRobin,
+        affinity: None,
+        access: Access::default(),
+        real_servers,
+        ring,
+    }
 }
 
 fn keys() -> [VirtualServiceKey; 2] {

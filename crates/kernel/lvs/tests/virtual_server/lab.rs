@@ -4,7 +4,7 @@ use crate::netns::Netns;
 use crate::talk::{Responder, ip};
 use shoal_lvs::{Difference, VirtualServer};
 use shoal_model::lvs::{
-    Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
+    Access, Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
 };
 use shoal_model::netns::NamespaceName;
 use shoal_model::spec::Protocol;
@@ -80,6 +80,8 @@ pub(crate) struct Lab {
     pub(crate) client: Netns,
     pub(crate) ports: Vec<Port>,
     pub(crate) scheduler: Scheduler,
+    pub(crate) affinity: Option<u32>,
+    pub(crate) access: Access,
     /// An address that every host counts among its own, as one that moves with a fail-over does.
     pub(crate) floating: Option<IpAddr>,
     /// Sandboxes without any overlay network, by host.
@@ -151,6 +153,8 @@ impl Lab {
             client,
             ports: Vec::new(),
             scheduler: Scheduler::RoundRobin,
+            affinity: None,
+            access: Access::default(),
             floating: None,
             containers: Vec::new(),
             lan,
@@ -246,7 +250,14 @@ impl Lab {
         let mut service = |key, real: Vec<RealServer>| {
             let ring = (0_u16..).zip(&real).filter(|(_, r)| r.weight > 0).map(|(i, _)| i).collect();
             let name = "web".to_owned();
-            let value = VirtualService { name, scheduler: self.scheduler, real_servers: real, ring };
+            let value = VirtualService {
+                name,
+                scheduler: self.scheduler,
+                affinity: self.affinity,
+                access: self.access.clone(),
+                real_servers: real,
+                ring,
+            };
             table.services.insert(key, value);
         };
         let overlay = network(OVERLAY_ID);
@@ -272,7 +283,8 @@ impl Lab {
     fn real_servers(&self, place: impl Fn(&Task) -> (String, Mac, u16)) -> Vec<RealServer> {
         let real = |task: &Task| {
             let (address, mac, port) = place(task);
-            RealServer { task: task.id.clone(), address: ip(&address), mac, port, weight: task.weight }
+            let weight = task.weight;
+            RealServer { task: task.id.clone(), address: ip(&address), address6: None, mac, port, weight }
         };
         self.tasks.values().map(real).collect()
     }
@@ -295,6 +307,7 @@ impl Lab {
                 sandbox: NamespaceName::Named(task.name()),
                 port_link: task.port_link(),
                 address: ip(&task.ingress_address()),
+                address6: None,
                 mac: task.ingress_mac(),
                 ports: ports.clone(),
             };
@@ -310,6 +323,11 @@ impl Lab {
             sandbox_gateway_link: "eth1".to_owned(),
             host_gateway_port: "gwsbox".to_owned(),
             overlay: NamespaceName::Named(INGRESS.to_owned()),
+            entries: self
+                .hosts
+                .iter()
+                .map(|h| (h.sandbox_mac(), [ip(&h.sandbox_address())].into()))
+                .collect(),
             tasks: tasks.collect(),
         }
     }
