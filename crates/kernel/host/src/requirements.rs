@@ -101,7 +101,14 @@ fn trial_firewall(session: &mut Session<'_>) -> Result<(), Reason> {
     let rules = [
         FirewallRule::Masquerade { source: address.into(), bridge: "br0".into() },
         FirewallRule::Isolate { bridge: "br0".into() },
-        FirewallRule::HostPort { protocol: Protocol::Tcp, published: 1, address, target: 1 },
+        FirewallRule::HostPort {
+            protocol: Protocol::Tcp,
+            published: 1,
+            address,
+            target: 1,
+            client: None,
+            at: None,
+        },
     ];
     firewall::replace(&mut session.namespace(&NamespaceName::Host)?.filter, "shoal", &rules)
 }

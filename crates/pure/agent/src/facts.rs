@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use shoal_model::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What the node knows of itself.
@@ -14,6 +14,8 @@ pub struct LocalFacts {
     pub hostname: String,
     /// Links of the host namespace on which clients of published ports arrive.
     pub uplinks: BTreeSet<String>,
+    /// The addresses of each link of the host namespace, the loopback device's too.
+    pub link_addresses: BTreeMap<String, BTreeSet<IpAddr>>,
     /// All of the node's own addresses, the advertised one included.
     pub node_addresses: BTreeSet<IpAddr>,
     /// The address that other nodes reach it at; the source of its tunnels, too.

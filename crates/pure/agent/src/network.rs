@@ -51,7 +51,7 @@ pub fn declare(
     for task in &sandboxed {
         sandbox::add(&mut declared, task, assignment, outside.get(&task.id), facts);
     }
-    host::add_ports(&mut declared, assignment, observed, &outside);
+    host::add_ports(&mut declared, assignment, observed, &outside, facts);
     declared
 }
 

@@ -8,6 +8,7 @@ use shoal_model::lvs::{
     Access, Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
 };
 use shoal_model::netns::{NamespaceName, Namespaces};
+use shoal_model::publishing::Publishing;
 use shoal_model::spec::{PortConfig, PublishMode};
 use shoal_model::{Assignment, Mac, NetworkId, Observed, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,13 @@ fn add_service(
     if network.network.spec.ingress {
         for port in ingress_ports(service) {
             let key = VirtualServiceKey::Ingress { protocol: port.transport(), port: port.published_port };
-            services.insert(key, virtual_service(service, servers(port.target_port)));
+            let access = Publishing::of_admitted(&service.labels).access(
+                port.transport(),
+                port.published_port,
+                &facts.link_addresses,
+            );
+            let published = virtual_service(service, servers(port.target_port));
+            services.insert(key, VirtualService { access, ..published });
         }
     } else if let Some(vip) = service.vip {
         let key = VirtualServiceKey::EastWest { network: network.network.id.clone(), vip };

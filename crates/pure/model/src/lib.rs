@@ -20,6 +20,7 @@ pub mod netns;
 pub mod network;
 pub mod node;
 pub mod object;
+pub mod publishing;
 pub mod service;
 pub mod spec;
 pub mod task;

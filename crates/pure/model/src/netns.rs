@@ -192,6 +192,19 @@ pub enum FirewallRule {
         address: IpAddr,
         /// Port of the container.
         target: u16,
+        /// Only packets from this network; `None` is any.
+        client: Option<IpNet>,
+        /// Only packets to this address of the node; `None` is any of its own.
+        at: Option<IpAddr>,
+    },
+    /// Packets to a host-mode port that no rule before this one has translated are dropped: their clients are not let in.
+    ClosedPort {
+        /// Transport protocol.
+        protocol: crate::spec::Protocol,
+        /// Port on the node.
+        published: u16,
+        /// Only packets to this address of the node; `None` is any of its own.
+        at: Option<IpAddr>,
     },
 }
 

@@ -44,6 +44,11 @@ pub(crate) fn observe(
         node: identity.node.clone(),
         hostname: engine.machine.hostname.clone(),
         uplinks: uplinks.iter().map(|i| i.name.clone()).collect(),
+        link_addresses: seen
+            .interfaces
+            .iter()
+            .map(|i| (i.name.clone(), i.addresses.iter().map(IpNet::addr).collect()))
+            .collect(),
         node_addresses,
         advertise: identity.data_path,
         path_mtu: path.map_or(1500, |i| i.mtu),

@@ -81,10 +81,26 @@ pub(crate) fn compile(rule: &FirewallRule) -> Result<Vec<Part>, Reason> {
         }
         FirewallRule::Masquerade { source, bridge } => Ok(masquerade(*source, bridge)),
         FirewallRule::Isolate { bridge } => Ok(vec![isolate(bridge)]),
-        FirewallRule::HostPort { protocol, published, address, target } => {
-            Ok(host_port(protocol.ip_number(), *published, *address, *target))
+        FirewallRule::HostPort { protocol, published, address, target, client, at } => {
+            let from = client.iter().fold(Expressions::new().family_of(*address), |from, network| {
+                from.address_in(Side::Source, *network)
+            });
+            let asked = asked_for(from, protocol.ip_number(), *published, *at);
+            Ok(host_port(&asked, *address, *target))
+        }
+        FirewallRule::ClosedPort { protocol, published, at } => {
+            let asked = asked_for(Expressions::new(), protocol.ip_number(), *published, *at);
+            Ok([Chain::Prerouting, Chain::Output].map(|chain| part(chain, asked.clone().drop_it())).into())
         }
     }
+}
+
+/// Packets to a port of the node itself, or of one of its addresses.
+fn asked_for(from: Expressions, protocol: u8, published: u16, at: Option<IpAddr>) -> Expressions {
+    let here = at
+        .iter()
+        .fold(from.sent_to_own_address(), |here, at| here.address_in(Side::Destination, IpNet::from(*at)));
+    here.sent_to_port(protocol, published)
 }
 
 fn masquerade(source: IpNet, bridge: &str) -> Vec<Part> {
@@ -104,14 +120,8 @@ fn isolate(bridge: &str) -> Part {
     part(Chain::Forward, between.translated(Is::Different).drop_it())
 }
 
-fn host_port(protocol: u8, published: u16, address: IpAddr, target: u16) -> Vec<Part> {
-    let translated = || {
-        Expressions::new()
-            .family_of(address)
-            .sent_to_own_address()
-            .sent_to_port(protocol, published)
-            .translate_to(address, target)
-    };
+fn host_port(asked: &Expressions, address: IpAddr, target: u16) -> Vec<Part> {
+    let translated = || asked.clone().translate_to(address, target);
     let mut parts = vec![part(Chain::Prerouting, translated()), part(Chain::Output, translated())];
     if let Ok(loopback) = IpNet::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8)
         && address.is_ipv4()

@@ -9,8 +9,14 @@ pub(crate) fn comment(position: usize, part: usize, rule: &FirewallRule) -> Stri
     let text = match rule {
         FirewallRule::Masquerade { source, bridge } => format!("masquerade {source} {bridge}"),
         FirewallRule::Isolate { bridge } => format!("isolate {bridge}"),
-        FirewallRule::HostPort { protocol, published, address, target } => {
-            format!("host-port {} {published} {address} {target}", protocol_name(*protocol))
+        FirewallRule::HostPort { protocol, published, address, target, client, at } => format!(
+            "host-port {} {published} {address} {target} {} {}",
+            protocol_name(*protocol),
+            or_any(client.as_ref()),
+            or_any(at.as_ref())
+        ),
+        FirewallRule::ClosedPort { protocol, published, at } => {
+            format!("closed-port {} {published} {}", protocol_name(*protocol), or_any(at.as_ref()))
         }
     };
     format!("{position}.{part} {text}")
@@ -31,10 +37,29 @@ pub(crate) fn parse_comment(comment: &str) -> Option<(usize, usize, FirewallRule
             published: words.next()?.parse().ok()?,
             address: words.next()?.parse().ok()?,
             target: words.next()?.parse().ok()?,
+            client: unless_any(words.next()?)?,
+            at: unless_any(words.next()?)?,
+        },
+        "closed-port" => FirewallRule::ClosedPort {
+            protocol: protocol_of(words.next()?)?,
+            published: words.next()?.parse().ok()?,
+            at: unless_any(words.next()?)?,
         },
         _ => return None,
     };
     words.next().is_none().then_some((position, part, rule))
+}
+
+/// What a rule is not limited to.
+const ANY: &str = "any";
+
+fn or_any<T: std::fmt::Display>(limit: Option<&T>) -> String {
+    limit.map_or_else(|| ANY.to_owned(), T::to_string)
+}
+
+/// The limit in a word, if it is one; `None` where the word is neither a limit nor "any".
+fn unless_any<T: std::str::FromStr>(word: &str) -> Option<Option<T>> {
+    if word == ANY { Some(None) } else { word.parse().ok().map(Some) }
 }
 
 fn protocol_name(protocol: Protocol) -> &'static str {
@@ -68,7 +93,18 @@ mod tests {
                 published: 65535,
                 address: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
                 target: 65535,
+                client: Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0/112".parse().unwrap()),
+                at: Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe".parse().unwrap()),
             },
+            FirewallRule::HostPort {
+                protocol: Protocol::Tcp,
+                published: 80,
+                address: "172.18.0.3".parse().unwrap(),
+                target: 80,
+                client: None,
+                at: None,
+            },
+            FirewallRule::ClosedPort { protocol: Protocol::Udp, published: 53, at: None },
         ];
         for rule in rules {
             let text = comment(1234, 5, &rule);

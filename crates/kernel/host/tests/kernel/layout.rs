@@ -102,6 +102,8 @@ fn host(node: Node) -> Namespace {
             published: 8080,
             address: ip("172.18.0.3"),
             target: 80,
+            client: None,
+            at: None,
         },
     ];
     host

@@ -22,12 +22,16 @@ fn rules() -> Vec<FirewallRule> {
             published: 53,
             address: ip("172.18.0.3"),
             target: 5353,
+            client: None,
+            at: None,
         },
         FirewallRule::HostPort {
             protocol: Protocol::Tcp,
             published: 80,
             address: ip("fd00:18::3"),
             target: 8080,
+            client: None,
+            at: None,
         },
     ]
 }
@@ -146,6 +150,8 @@ fn a_table_of_thousands_of_rules_is_one_transaction() {
             published: port,
             address: ip("172.18.0.3"),
             target: port,
+            client: None,
+            at: None,
         })
         .collect();
     place.apply(&[set(many.clone())]);
@@ -316,6 +322,8 @@ fn host_mode_port(filter: bool) {
                 published: 8080,
                 address: ip("172.18.0.3"),
                 target: 80,
+                client: None,
+                at: None,
             },
         ]),
         NetOp::SetSysctl {
@@ -334,4 +342,41 @@ fn host_mode_port(filter: bool) {
     }
     // Leaving containers take the node's address.
     place.run("one", "ping -c1 -W2 192.168.50.100");
+}
+
+#[test]
+fn a_host_mode_port_lets_in_whom_it_is_open_to_and_drops_the_rest() {
+    let place = two_on_a_bridge();
+    filter_bridged(&place, false);
+    place.run("host", "ip link add up0 type veth peer name far0 && ip link set up0 up");
+    let far = place.foreign("far");
+    let far_path = far.display();
+    place.run(
+        "host",
+        &format!(
+            "nsenter --net={far_path} true && ip link set far0 netns {far_path}\n\
+                  ip addr add 192.168.50.11/24 dev up0 && ip addr add 192.168.50.12/24 dev up0"
+        ),
+    );
+    crate::place::run_in(&far, "ip addr add 192.168.50.100/24 dev far0 && ip link set far0 up");
+    let restricted = |client: &str| {
+        let (protocol, published, at) = (Protocol::Tcp, 8080, Some(ip("192.168.50.11")));
+        let open = FirewallRule::HostPort {
+            protocol,
+            published,
+            address: ip("172.18.0.3"),
+            target: 80,
+            client: Some(client.parse().unwrap()),
+            at,
+        };
+        vec![open, FirewallRule::ClosedPort { protocol, published, at }]
+    };
+    let (open, closed) = (restricted("192.168.50.96/28"), restricted("192.168.50.0/28"));
+    place.apply(&[set(open.clone())]);
+    assert_eq!(observed(&place), open);
+    assert_eq!(ask(&place, "../far", "192.168.50.11:8080"), "192.168.50.100");
+    assert!(ask(&place, "../far", "192.168.50.12:8080").contains("refused"), "it is published on .11 only");
+    place.apply(&[set(closed.clone())]);
+    assert_eq!(observed(&place), closed);
+    assert!(ask(&place, "../far", "192.168.50.11:8080").contains("timed out"), "dropped, not refused");
 }

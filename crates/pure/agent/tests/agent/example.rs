@@ -71,6 +71,7 @@ pub(crate) fn facts() -> LocalFacts {
         node: here(),
         hostname: "swarm-manager".to_owned(),
         uplinks: BTreeSet::from(["eth0".to_owned()]),
+        link_addresses: BTreeMap::from([("eth0".to_owned(), BTreeSet::from([ip("192.168.50.11")]))]),
         node_addresses: BTreeSet::from([ip("192.168.50.11")]),
         advertise: ip("192.168.50.11"),
         path_mtu: 1500,

@@ -232,8 +232,43 @@ fn host_ports_lead_to_running_containers_and_the_wanted_one_wins() {
         published: 8081,
         address: ip("172.18.0.4"),
         target: 80,
+        client: None,
+        at: None,
     };
     assert_eq!(ports(&assignment, &observed), [expected]);
+}
+
+#[test]
+fn host_ports_are_open_to_those_who_may_use_them_and_closed_behind_them() {
+    let (mut assignment, _) = many(1);
+    let port = PortConfig {
+        published_port: 8081,
+        target_port: 80,
+        publish_mode: Some(PublishMode::Host),
+        ..PortConfig::default()
+    };
+    for task in assignment.tasks.values_mut() {
+        task.host_ports = vec![port.clone()];
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        task.service_labels = [
+            label("shoal.publish.allow", "10.0.0.0/8,192.168.50.100"),
+            label("shoal.publish.on", "192.168.50.11"),
+        ]
+        .into();
+    }
+    let observed = example::all_running(&assignment);
+    let declared = declare(&assignment, &observed, &Namespaces::new(), &facts(), NOW);
+    let shown: Vec<String> =
+        declared[&NamespaceName::Host].firewall.iter().map(crate::show::firewall).collect();
+    let of_port: Vec<_> = shown.iter().filter(|text| text.contains("8081")).collect();
+    assert_eq!(
+        of_port,
+        [
+            "tcp port 8081 to 172.18.0.3:80 from 10.0.0.0/8 at 192.168.50.11",
+            "tcp port 8081 to 172.18.0.3:80 from 192.168.50.100/32 at 192.168.50.11",
+            "tcp port 8081 closed at 192.168.50.11",
+        ]
+    );
 }
 
 #[test]

@@ -70,12 +70,23 @@ fn route(route: &Route) -> String {
     text
 }
 
-fn firewall(rule: &FirewallRule) -> String {
+pub(crate) fn firewall(rule: &FirewallRule) -> String {
     match rule {
         FirewallRule::Masquerade { source, bridge } => format!("masquerade {source} unless to {bridge}"),
         FirewallRule::Isolate { bridge } => format!("isolate the ports of {bridge}"),
-        FirewallRule::HostPort { protocol, published, address, target } => {
-            format!("{protocol} port {published} to {address}:{target}")
+        FirewallRule::HostPort { protocol, published, address, target, client, at } => {
+            let mut text = format!("{protocol} port {published} to {address}:{target}");
+            if let Some(client) = client {
+                write!(text, " from {client}").unwrap();
+            }
+            if let Some(at) = at {
+                write!(text, " at {at}").unwrap();
+            }
+            text
+        }
+        FirewallRule::ClosedPort { protocol, published, at } => {
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            format!("{protocol} port {published} closed{at}")
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::example::{self, NOW, all_running, assignment, facts, ip, my_demo, whoami_1, whoami_2};
 use shoal_agent::{declare, names, table};
 use shoal_model::assignment::{Health, ObservedContainer};
-use shoal_model::lvs::{PortMapping, Scheduler, Table, VirtualServiceKey};
+use shoal_model::lvs::{Access, PortMapping, Scheduler, Table, VirtualServiceKey};
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::spec::{Protocol, PublishMode};
 use shoal_model::{Assignment, Observed};
@@ -88,6 +88,20 @@ fn the_services_label_chooses_the_scheduler() {
         assert_eq!(table.services[&published()].scheduler, scheduler, "{label:?}");
         assert_eq!(table.services[&balanced()].scheduler, scheduler, "{label:?}");
     }
+}
+
+#[test]
+fn labels_say_who_may_use_a_published_port_and_where() {
+    let mut assignment = assignment();
+    let ingress = assignment.networks.get_mut(&example::ingress()).unwrap();
+    let labels = &mut ingress.services.get_mut(&example::whoami()).unwrap().labels;
+    labels.insert("shoal.publish.allow".to_owned(), "192.168.50.0/24".to_owned());
+    labels.insert("shoal.publish.on".to_owned(), "8000=eth0".to_owned());
+    let table = table_of(&assignment, &all_running(&assignment));
+    let access = &table.services[&published()].access;
+    assert_eq!(access.allow, BTreeSet::from([example::net("192.168.50.0/24")]));
+    assert_eq!(access.addresses, Some(BTreeSet::from([ip("192.168.50.11")])));
+    assert_eq!(table.services[&balanced()].access, Access::default());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Published ports: what a spec may ask for beside what others hold.
 
 use super::AdmitError;
-use shoal_model::spec::{EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode};
+use shoal_model::publishing::Publishing;
+use shoal_model::spec::{EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, ServiceSpec};
 use shoal_model::{Service, ServiceId};
 use shoal_store::State;
 use std::collections::BTreeSet;
@@ -53,6 +54,13 @@ pub(super) fn check_conflicts(
         }
     }
     Ok(())
+}
+
+/// Checks what the labels say of who may use the published ports and where.
+pub(super) fn check_publishing(spec: &ServiceSpec) -> Result<(), AdmitError> {
+    let ports = spec.endpoint_spec.as_ref().map(|endpoint| endpoint.ports.as_slice()).unwrap_or_default();
+    let publishing = Publishing::parse(&spec.labels).and_then(|asked| asked.check(ports));
+    publishing.map_err(|error| AdmitError::invalid(error.to_string()))
 }
 
 fn ports_of(service: &Service) -> impl Iterator<Item = &PortConfig> {

@@ -1,7 +1,7 @@
 //! Services.
 
 use super::name::check_name;
-use super::ports::{check_conflicts, check_endpoint, publishes_on_the_mesh};
+use super::ports::{check_conflicts, check_endpoint, check_publishing, publishes_on_the_mesh};
 use super::task_template::{check_mode, check_task_template, check_update};
 use super::{AdmitError, Code};
 use crate::ids::random_u128;
@@ -125,6 +125,7 @@ fn admit_spec(
     spec.rollback_config.as_ref().map_or(Ok(()), check_update)?;
     spec.endpoint_spec.as_ref().map_or(Ok(()), check_endpoint)?;
     check_mode(&spec)?;
+    check_publishing(&spec)?;
     if let Some(endpoint) = &spec.endpoint_spec {
         check_conflicts(state, endpoint, updating)?;
     }

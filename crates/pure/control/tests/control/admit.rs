@@ -77,6 +77,12 @@ fn limited(nano_cpus: i64, memory_bytes: i64) -> ServiceSpec {
     spec
 }
 
+fn labelled(label: &str, value: &str) -> ServiceSpec {
+    let mut spec = spec("web", 1);
+    spec.labels.insert(label.to_owned(), value.to_owned());
+    spec
+}
+
 /// A spec and what it is refused with.
 fn bad_specs() -> Vec<(ServiceSpec, &'static str)> {
     let with = |change: &dyn Fn(&mut ServiceSpec)| {
@@ -135,6 +141,14 @@ fn bad_specs() -> Vec<(ServiceSpec, &'static str)> {
                 s.endpoint_spec = Some(EndpointSpec { mode: Some(EndpointMode::Dnsrr), ports });
             }),
             "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+        ),
+        (
+            labelled("shoal.publish.allow", "10.0.0.0/8;everyone"),
+            r#"label shoal.publish.allow: "everyone" is not a network such as 10.0.0.0/8 or an address"#,
+        ),
+        (
+            labelled("shoal.publish.on", "8080=eth0"),
+            "label shoal.publish.on: port 8080/tcp is not published by the service",
         ),
     ]
 }
