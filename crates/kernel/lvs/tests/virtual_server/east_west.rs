@@ -1,6 +1,6 @@
 //! Tasks that ask for a service by its virtual address.
 
-use crate::ebpf::engine;
+use super::engine;
 use crate::lab::{Lab, VIP, VIP6};
 use crate::talk::{Connection, Datagrams, IMPATIENCE, ask, ip, names, spread};
 use shoal_model::lvs::Scheduler;

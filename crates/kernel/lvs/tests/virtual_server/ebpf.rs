@@ -1,5 +1,14 @@
 //! The eBPF engine: hands it to the suite, and looks at what only it leaves in the kernel.
 
+#[path = "east_west.rs"]
+mod east_west;
+#[path = "mesh.rs"]
+mod mesh;
+#[path = "own_processes.rs"]
+mod own_processes;
+#[path = "upkeep.rs"]
+mod upkeep;
+
 use crate::lab::{Engine, Place};
 use shoal_lvs::{Ebpf, EbpfConfig, TcAttachment, VirtualServer};
 
@@ -26,15 +35,15 @@ impl Engine for EbpfEngine {
 }
 
 /// The engine as it runs by default.
-pub(crate) fn engine() -> Box<dyn Engine> {
+fn engine() -> Box<dyn Engine> {
     Box::new(EbpfEngine(TcAttachment::Auto))
 }
 
 mod cases {
     use super::EbpfEngine;
+    use super::upkeep::lab;
     use crate::lab::{Lab, Place, Port, VIP};
     use crate::talk::{ask, eventually, names, spread};
-    use crate::upkeep::lab;
     use shoal_lvs::{Difference, Ebpf, Found, Subject, TcAttachment};
     use shoal_model::netns::NamespaceName;
     use shoal_model::spec::Protocol;

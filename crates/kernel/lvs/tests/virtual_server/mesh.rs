@@ -1,6 +1,6 @@
 //! Published ports: anyone to any node.
 
-use crate::ebpf::engine;
+use super::engine;
 use crate::lab::{Lab, Port};
 use crate::talk::{Connection, Datagrams, ask, connect_from, ip, names, spread};
 use shoal_model::spec::Protocol;

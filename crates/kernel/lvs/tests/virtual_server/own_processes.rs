@@ -1,6 +1,6 @@
 //! Published ports, asked for by the node's own processes and containers.
 
-use crate::ebpf::engine;
+use super::engine;
 use crate::lab::{Lab, Port};
 use crate::talk::{Connection, Datagrams, ask, ip, names, spread};
 use shoal_model::spec::Protocol;

@@ -1,6 +1,6 @@
 //! Change, damage and restart, with traffic going on.
 
-use crate::ebpf::engine;
+use super::engine;
 use crate::lab::{Lab, Port, VIP};
 use crate::talk::{Connection, Datagrams, IMPATIENCE, ask, eventually, names, spread};
 use shoal_model::lvs::{Counters, VirtualServiceKey};
