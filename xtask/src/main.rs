@@ -5,6 +5,7 @@
 
 mod demo;
 mod layers;
+mod load;
 mod packages;
 mod steps;
 mod test;
@@ -25,6 +26,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Every check and test: format, lints, layers, unit and kernel tests, simulation, end to end
     Test(test::TestArguments),
+    /// A million requests through every host of a lab while a service is updated again and again; none may fail
+    Load(load::LoadArguments),
     /// Check the directions between the crates and the fences around third-party libraries
     Layers,
     /// Format, and apply what clippy can mend by itself
@@ -51,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
         Command::Layers => layers::check(),
         Command::Fix => {
             steps::cargo(&["fmt", "--all"])?;

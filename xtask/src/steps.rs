@@ -12,8 +12,14 @@ pub(crate) fn root() -> PathBuf {
 
 /// Runs cargo in the work tree.
 pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run(Command::new(cargo).args(arguments).current_dir(root()))
+    run(&mut cargo_command(arguments))
+}
+
+/// Cargo in the work tree, still to be run.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
 }
 
 /// Runs a command to its end; anything but status 0 is an error that names it.

@@ -3,6 +3,10 @@
 //! Owns nothing but test machinery. What a test makes is removed when its [`Lab`] is dropped, also when the test fails.
 #![forbid(unsafe_code)]
 
+mod load;
+
+pub use load::{Load, Outcome};
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
