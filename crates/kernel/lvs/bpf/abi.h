@@ -61,6 +61,15 @@ struct tally {
 	__u64 inactive;
 };
 
+/* Why a packet was dropped. */
+enum drop {
+	DROP_NOT_ALLOWED,
+	DROP_TABLE_FULL,
+	DROP_CLASH,
+	DROP_UNKNOWN_FLOW,
+	DROP_REASONS,
+};
+
 #define SANDBOX_NETWORKS_MAX 30
 #define SANDBOX_IS_HOST 1
 
@@ -173,10 +182,24 @@ struct connected {
 	__u16 real_port;
 	__u32 server;
 	__u32 counted; /* the tally that it is in: one of COUNTED_* */
+	__u32 zero;
+	__u64 cookie;
 };
 
 #define COUNTED_ACTIVE 1
 #define COUNTED_INACTIVE 2
+
+/* The same by the socket's cookie: user space cannot look into the storage of sockets. */
+struct balanced {
+	__u64 netns; /* cookie of the namespace that it was made in */
+	struct address asked;
+	struct address real;
+	__u16 asked_port;
+	__u16 real_port;
+	__u32 server;
+	__u32 protocol;
+	__u32 zero;
+};
 
 /* An unconnected datagram socket and whom it speaks with. */
 struct datagram_key {

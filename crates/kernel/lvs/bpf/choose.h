@@ -1,7 +1,7 @@
 /* Choosing a real server: one look into the ring that user space computed. */
 #pragma once
 
-#include "maps.h"
+#include "tallies.h"
 
 INLINE bool same_address(const struct address *a, const struct address *b)
 {
@@ -75,12 +75,4 @@ INLINE struct server *choose(const struct service *service, __u32 client_hash, _
 	bool by_source = service->scheduler == SCHEDULER_SOURCE_HASH;
 
 	return server_at(service, by_source ? client_hash : next_turn(service), number);
-}
-
-INLINE void count_connection(__u32 server)
-{
-	struct tally *tally = bpf_map_lookup_elem(&tallies, &server);
-
-	if (tally)
-		__sync_fetch_and_add(&tally->connections, 1);
 }

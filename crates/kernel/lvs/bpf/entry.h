@@ -182,8 +182,10 @@ int entry_out(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	key_of_answer(&packet, &key);
 	flow = bpf_map_lookup_elem(&entry_flows, &key);
-	if (!flow)
+	if (!flow) {
+		count_drop(DROP_UNKNOWN_FLOW);
 		return TC_ACT_SHOT;
+	}
 	flow->seen = bpf_ktime_get_ns();
 	flow->state = state_after_server(flow->state, &packet);
 	return bpf_redirect_neigh(flow->uplink, 0, 0, 0);

@@ -43,6 +43,18 @@ struct {
 HASH(cursors, __u32, __u32, 131072);
 HASH(tallies, __u32, struct tally, 131072);
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DROP_REASONS);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+/* Sockets of this machine that are connected to a real server, by cookie. Written when a socket connects and when it
+ * is closed, never by a packet.
+ */
+HASH(balanced_sockets, __u64, struct balanced, 131072);
+
 /* What the traffic itself left behind. */
 RECENT(entry_flows, struct entry_key, struct entry_flow);
 RECENT(task_flows, struct task_key, struct task_flow);

@@ -4,6 +4,7 @@
 #include "abi.h"
 #include "kernel.h"
 #include "maps.h"
+#include "tallies.h"
 #include "choose.h"
 #include "sockets.h"
 #include "packet.h"

@@ -103,11 +103,29 @@ INLINE void release(struct connected *connected)
 	if (connected->counted && tally)
 		__sync_fetch_and_sub(tally_of(tally, connected->counted), 1);
 	connected->counted = 0;
+	bpf_map_delete_elem(&balanced_sockets, &connected->cookie);
 }
 
-INLINE void remember_connected(struct bpf_sock *sk, const struct endpoint *asked, const struct endpoint *real,
-			       __u32 server, __u8 protocol)
+/* Lets user space see the connection. Without room it is merely not seen. */
+INLINE void show_connected(const struct connected *connected, __u64 netns, __u8 protocol)
 {
+	struct balanced value = {
+		.netns = netns,
+		.asked = connected->asked,
+		.real = connected->real,
+		.asked_port = connected->asked_port,
+		.real_port = connected->real_port,
+		.server = connected->server,
+		.protocol = protocol,
+	};
+
+	bpf_map_update_elem(&balanced_sockets, &connected->cookie, &value, BPF_ANY);
+}
+
+INLINE void remember_connected(struct bpf_sock_addr *ctx, const struct endpoint *asked, const struct endpoint *real,
+			       __u32 server, __u64 netns)
+{
+	__u8 protocol = ctx->protocol;
 	struct connected value = {
 		.asked = asked->address,
 		.real = real->address,
@@ -115,8 +133,9 @@ INLINE void remember_connected(struct bpf_sock *sk, const struct endpoint *asked
 		.real_port = real->port,
 		.server = server,
 		.counted = protocol == PROTOCOL_TCP ? COUNTED_ACTIVE : COUNTED_INACTIVE,
+		.cookie = bpf_get_socket_cookie(ctx),
 	};
-	struct connected *kept = bpf_sk_storage_get(&connected_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct connected *kept = bpf_sk_storage_get(&connected_sockets, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	struct tally *tally = bpf_map_lookup_elem(&tallies, &server);
 
 	if (!kept)
@@ -125,6 +144,7 @@ INLINE void remember_connected(struct bpf_sock *sk, const struct endpoint *asked
 	if (tally)
 		__sync_fetch_and_add(tally_of(tally, value.counted), 1);
 	count_connection(server);
+	show_connected(&value, netns, protocol);
 }
 
 INLINE void forget_connected(struct bpf_sock *sk)
@@ -164,7 +184,7 @@ INLINE enum verdict connect_to(struct bpf_sock_addr *ctx, struct endpoint *to)
 	to->address = server->address;
 	if (server->port)
 		to->port = server->port;
-	remember_connected(ctx->sk, &asked, to, number, protocol);
+	remember_connected(ctx, &asked, to, number, netns);
 	return TRANSLATED;
 }
 

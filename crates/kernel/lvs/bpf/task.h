@@ -148,8 +148,10 @@ int task_in(struct __sk_buff *skb)
 		wanted.published = packet.destination_port;
 	}
 	key_at_task(&packet, task, target, &key);
-	if (!remember(&packet, &key, &wanted))
+	if (!remember(&packet, &key, &wanted)) {
+		count_drop(DROP_CLASH);
 		return TC_ACT_SHOT;
+	}
 	if (set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, key.client_port) ||
 	    set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, target) ||
 	    set_address(skb, &packet, IPV4_DESTINATION_AT, packet.destination, task->address.word[3]))

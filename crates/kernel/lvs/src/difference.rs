@@ -13,7 +13,7 @@ pub struct Difference {
     pub subject: Subject,
     /// In which way.
     pub found: Found,
-    /// Why it could not be repaired; `None` when it was.
+    /// Why it could not be repaired; `None` when it was, or, when nothing was to be repaired, could be.
     pub unrepaired: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Difference, Error};
 use shoal_model::TaskId;
-use shoal_model::lvs::{Counters, Table, VirtualServiceKey};
+use shoal_model::lvs::{Connection, Counters, Drops, Table, VirtualServiceKey};
 use std::collections::BTreeMap;
 
 /// Counters of every real server by virtual service.
@@ -22,6 +22,14 @@ pub trait VirtualServer: Send {
     /// When the kernel's state cannot be read or the engine itself is broken.
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error>;
 
+    /// Compares `table` with what the kernel holds as [`sync`](Self::sync) does, and changes nothing.
+    ///
+    /// What could be repaired bears no reason, as if it had been.
+    ///
+    /// # Errors
+    /// When the kernel's state cannot be read.
+    fn check(&mut self, table: &Table) -> Result<Vec<Difference>, Error>;
+
     /// Live counters per virtual service and real server, of everything the kernel holds now.
     ///
     /// As in `ipvsadm`, only TCP connections become active; UDP exchanges count as inactive while they last.
@@ -29,4 +37,19 @@ pub trait VirtualServer: Send {
     /// # Errors
     /// When the kernel's state cannot be read.
     fn counters(&mut self) -> Result<LiveCounters, Error>;
+
+    /// Packets dropped so far, by reason.
+    ///
+    /// # Errors
+    /// When the kernel's state cannot be read.
+    fn drops(&mut self) -> Result<Drops, Error>;
+
+    /// The connections and exchanges of datagrams that this node balances now, sorted.
+    ///
+    /// A connection that was balanced at the socket lasts until it is closed; its `expires` is 0. A datagram socket that
+    /// is bound to no address has none.
+    ///
+    /// # Errors
+    /// When the kernel's state cannot be read.
+    fn connections(&mut self) -> Result<Vec<Connection>, Error>;
 }

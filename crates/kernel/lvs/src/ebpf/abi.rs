@@ -186,6 +186,18 @@ mirrored! {
         zero: u32,
     }
 
+    /// A socket that is connected to a real server.
+    struct Balanced [56] {
+        netns: u64,
+        asked: Address,
+        real: Address,
+        asked_port: u16,
+        real_port: u16,
+        server: u32,
+        protocol: u32,
+        zero: u32,
+    }
+
     /// Text of a network's id.
     struct NetworkText [28] {
         text: [u8; 28],
@@ -196,6 +208,15 @@ mirrored! {
 pub(crate) const SANDBOX_NETWORKS_MAX: usize = 30;
 /// The sandbox is the node itself: loopback addresses lead to published ports.
 pub(crate) const SANDBOX_IS_HOST: u32 = 1;
+
+/// Why packets were dropped, `enum drop` in `abi.h`: indexes into the map of drops.
+pub(crate) const DROP_NOT_ALLOWED: u32 = 0;
+/// A map was full.
+pub(crate) const DROP_TABLE_FULL: u32 = 1;
+/// Two flows could not be told apart.
+pub(crate) const DROP_CLASH: u32 = 2;
+/// It belonged to no flow.
+pub(crate) const DROP_UNKNOWN_FLOW: u32 = 3;
 
 /// What was seen of a TCP connection.
 pub(crate) const FLOW_ANSWERED: u32 = 1;

@@ -6,6 +6,7 @@
 
 use super::bpffs::{self, PinRoot};
 use super::clsact;
+use super::entries::Mode;
 use super::namespace::{Places, Survey};
 use super::object::Programs;
 use super::program::{LinkHook, Program, SocketHook};
@@ -46,6 +47,7 @@ pub(crate) struct Attacher<'a> {
     pub(crate) places: &'a Places,
     pub(crate) programs: &'a Programs,
     pub(crate) means: Means,
+    pub(crate) mode: Mode,
 }
 
 /// All places that the mesh needs.
@@ -140,8 +142,8 @@ fn socket_pin(hook: SocketHook) -> String {
 }
 
 impl Attacher<'_> {
-    /// Compares and repairs.
-    pub(crate) fn sync(
+    /// Compares, and repairs.
+    pub(crate) fn settle(
         &self,
         spots: &BTreeSet<Spot>,
         survey: &Survey,
@@ -167,7 +169,10 @@ impl Attacher<'_> {
             found.push(Difference { subject: spot.subject(), found: how, unrepaired });
         }
         for name in pinned {
-            let unrepaired = self.detach(&directory, &name).err().map(|e| e.reason());
+            let unrepaired = match self.mode {
+                Mode::Check => None,
+                Mode::Repair => self.detach(&directory, &name).err().map(|e| e.reason()),
+            };
             let subject = Pinned::parse(&name).subject();
             found.push(Difference { subject, found: Found::Unexpected, unrepaired });
         }
@@ -204,12 +209,15 @@ impl Attacher<'_> {
             let path = directory.join(socket_pin(hook));
             let program = self.programs.get(Program::Socket(hook))?;
             let failed = |e| Error::system(format!("attaching {}", hook.name()), e);
-            let how = match observe(&path).filter(|(_, state)| state.target != 0) {
+            let held = observe(&path).filter(|(_, state)| state.target != 0);
+            let how = match &held {
                 Some((_, state)) if state.program == program.id => continue,
-                Some((link, _)) => {
-                    syscall::update_link(link.as_fd(), program.as_fd()).map_err(failed)?;
-                    Found::Different
-                }
+                Some(_) => Found::Different,
+                None => Found::Missing,
+            };
+            match held {
+                _ if self.mode == Mode::Check => {}
+                Some((link, _)) => syscall::update_link(link.as_fd(), program.as_fd()).map_err(failed)?,
                 None => {
                     let root = match &root {
                         Some(root) => root,
@@ -217,16 +225,15 @@ impl Attacher<'_> {
                     };
                     let link = syscall::create_cgroup_link(program.as_fd(), root.as_fd(), hook.attach_type());
                     replace_pin(&link.map_err(failed)?, &path).map_err(failed)?;
-                    Found::Missing
                 }
-            };
+            }
             let subject = Subject::SocketProgram(hook.name().to_owned());
             found.push(Difference { subject, found: how, unrepaired: None });
         }
         Ok(())
     }
 
-    /// Makes sure that the program runs there; tells how it was found.
+    /// Compares, and makes sure that the program runs there; tells how it was found.
     fn spot(&self, spot: &Spot, pin: &Path, interface: u32) -> Result<Option<Found>, Error> {
         match self.means {
             Means::Tcx => self.link(spot, pin, interface),
@@ -237,13 +244,18 @@ impl Attacher<'_> {
     fn link(&self, spot: &Spot, pin: &Path, interface: u32) -> Result<Option<Found>, Error> {
         let program = self.programs.get(Program::Link(spot.hook))?;
         let failed = |e| Error::system(format!("attaching {} to {}", spot.hook.name(), spot.link), e);
-        match observe(pin).filter(|(_, state)| state.target == interface) {
+        let held = observe(pin).filter(|(_, state)| state.target == interface);
+        let how = match &held {
             Some((_, state)) if state.program == program.id => return Ok(None),
-            Some((link, _)) => {
-                syscall::update_link(link.as_fd(), program.as_fd()).map_err(failed)?;
-                return Ok(Some(Found::Different));
-            }
-            None => {}
+            Some(_) => Found::Different,
+            None => Found::Missing,
+        };
+        if self.mode == Mode::Check {
+            return Ok(Some(how));
+        }
+        if let Some((link, _)) = held {
+            syscall::update_link(link.as_fd(), program.as_fd()).map_err(failed)?;
+            return Ok(Some(how));
         }
         let attach_type = spot.hook.direction().attach_type();
         let link = self
@@ -253,7 +265,7 @@ impl Attacher<'_> {
             })
             .map_err(failed)?;
         replace_pin(&link, pin).map_err(failed)?;
-        Ok(Some(Found::Missing))
+        Ok(Some(how))
     }
 
     fn filter(&self, spot: &Spot, pin: &Path, interface: u32) -> Result<Option<Found>, Error> {
@@ -263,9 +275,9 @@ impl Attacher<'_> {
         let place = clsact::Place { interface, direction: spot.hook.direction() };
         let how = self
             .places
-            .within(&spot.namespace, || clsact::attach(place, program, spot.hook.name(), before))
+            .within(&spot.namespace, || clsact::settle(place, program, spot.hook.name(), before, self.mode))
             .map_err(failed)?;
-        if before != Some(program.id) {
+        if before != Some(program.id) && self.mode == Mode::Repair {
             replace_pin(program, pin).map_err(failed)?;
         }
         Ok(how)

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Layout of the maps. Changes whenever a key, a value or the meaning of either changes.
-const VERSION: &str = "v1";
+const VERSION: &str = "v2";
 
 /// `BPF_FS_MAGIC` in `linux/magic.h`.
 const BPF_FS: FsType = FsType(0xcafe_4a11_u32 as _);

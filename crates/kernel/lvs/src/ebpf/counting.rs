@@ -1,15 +1,15 @@
 //! Live counters, from the programs' own tallies and from the flows that are known now.
 
 use super::abi::{
-    FLOW_ANSWERED, FLOW_CLIENT_FIN, FLOW_SERVER_FIN, IDLE_DATAGRAM, PROTOCOL_TCP, is_closed, longest_idle,
-    text_of,
+    DROP_CLASH, DROP_NOT_ALLOWED, DROP_TABLE_FULL, DROP_UNKNOWN_FLOW, FLOW_ANSWERED, FLOW_CLIENT_FIN,
+    FLOW_SERVER_FIN, IDLE_DATAGRAM, PROTOCOL_TCP, is_closed, longest_idle, text_of,
 };
 use super::flows::now;
 use super::map::Maps;
 use super::services::Held;
 use crate::{Error, LiveCounters};
 use shoal_model::TaskId;
-use shoal_model::lvs::Counters;
+use shoal_model::lvs::{Counters, Drops};
 use std::collections::BTreeMap;
 
 /// Counts.
@@ -40,6 +40,16 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
         }
     }
     Ok(counters)
+}
+
+/// Packets dropped so far.
+pub(crate) fn drops(maps: &Maps) -> Result<Drops, Error> {
+    Ok(Drops {
+        not_allowed: maps.drops.sum(DROP_NOT_ALLOWED)?,
+        table_full: maps.drops.sum(DROP_TABLE_FULL)?,
+        clash: maps.drops.sum(DROP_CLASH)?,
+        unknown_flow: maps.drops.sum(DROP_UNKNOWN_FLOW)?,
+    })
 }
 
 fn add_flows(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {

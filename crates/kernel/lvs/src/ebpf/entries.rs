@@ -1,4 +1,4 @@
-//! Makes a map hold exactly what is wanted.
+//! Makes a map hold exactly what is wanted, or tells how far it does.
 
 use super::abi::Plain;
 use super::map::Map;
@@ -6,25 +6,37 @@ use crate::Error;
 use crate::difference::Found;
 use std::collections::BTreeMap;
 
-/// Compares the whole map with `wanted`, repairs it, and returns the keys that differed.
+/// What becomes of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It is told.
+    Check,
+    /// It is told, and the kernel is made to hold what was declared.
+    Repair,
+}
+
+/// Compares the whole map with `wanted` and returns the keys that differ.
 pub(crate) fn settle<K: Plain + Ord, V: Plain + PartialEq>(
     map: &Map<K, V>,
     wanted: &BTreeMap<K, V>,
+    mode: Mode,
 ) -> Result<Vec<(K, Found)>, Error> {
-    let held: BTreeMap<K, V> = map.dump()?.into_iter().collect();
-    let mut differing = Vec::new();
-    for (key, value) in wanted {
-        let found = match held.get(key) {
-            Some(held) if held == value => continue,
-            Some(_) => Found::Different,
-            None => Found::Missing,
-        };
-        map.put(key, value)?;
-        differing.push((*key, found));
-    }
-    for key in held.keys().filter(|key| !wanted.contains_key(key)) {
-        map.remove(key)?;
-        differing.push((*key, Found::Unexpected));
+    let differing = compare(&map.dump()?.into_iter().collect(), wanted);
+    for (key, _) in differing.iter().filter(|_| mode == Mode::Repair) {
+        match wanted.get(key) {
+            Some(value) => map.put(key, value)?,
+            None => map.remove(key)?,
+        }
     }
     Ok(differing)
+}
+
+fn compare<K: Copy + Ord, V: PartialEq>(held: &BTreeMap<K, V>, wanted: &BTreeMap<K, V>) -> Vec<(K, Found)> {
+    let declared = wanted.iter().filter_map(|(key, value)| match held.get(key) {
+        Some(held) if held == value => None,
+        Some(_) => Some((*key, Found::Different)),
+        None => Some((*key, Found::Missing)),
+    });
+    let undeclared = held.keys().filter(|key| !wanted.contains_key(key));
+    declared.chain(undeclared.map(|key| (*key, Found::Unexpected))).collect()
 }

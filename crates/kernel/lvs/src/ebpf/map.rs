@@ -1,9 +1,9 @@
 //! Typed handles of the pinned maps.
 
 use super::abi::{
-    Address, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, Mesh, MeshTask, NetworkText,
-    Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey, TaskPort, TaskPortKey,
-    VipKey,
+    Address, Balanced, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, Mesh, MeshTask,
+    NetworkText, Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey, TaskPort,
+    TaskPortKey, VipKey,
 };
 use super::syscall;
 use crate::Error;
@@ -57,16 +57,54 @@ impl<K: Plain, V: Plain> Map<K, V> {
     }
 }
 
+/// An array of counters of which every processor has its own.
+#[derive(Debug)]
+pub(crate) struct ProcessorCounters {
+    name: &'static str,
+    fd: OwnedFd,
+    processors: usize,
+}
+
+impl ProcessorCounters {
+    fn open(directory: &Path, name: &'static str) -> Result<Self, Error> {
+        let failed = |source| Error::system(format!("opening the map {name}"), source);
+        let fd = syscall::open_pinned(&directory.join(name)).map_err(failed)?;
+        if syscall::map_sizes(fd.as_fd()).map_err(failed)? != (4, 8) {
+            return Err(failed(io::Error::other("it does not hold counters")));
+        }
+        Ok(Self { name, fd, processors: possible_processors().map_err(failed)? })
+    }
+
+    /// All processors' counters at `index` together.
+    pub(crate) fn sum(&self, index: u32) -> Result<u64, Error> {
+        let counters = syscall::lookup_of_each(self.fd.as_fd(), index, self.processors);
+        let counters = counters.map_err(|e| Error::system(format!("reading the map {}", self.name), e))?;
+        Ok(counters.iter().sum())
+    }
+}
+
+/// Processors that this machine could ever have; maps have room for each.
+fn possible_processors() -> io::Result<usize> {
+    let ranges = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last = ranges.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<usize>().ok());
+    last.map(|last| last + 1).ok_or_else(|| io::Error::other(format!("no processors in {ranges:?}")))
+}
+
 macro_rules! maps {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
         /// All maps that user space reads or writes.
         #[derive(Debug)]
-        pub(crate) struct Maps { $($(#[$doc])* pub(crate) $name: Map<$key, $value>,)* }
+        pub(crate) struct Maps {
+            /// Packets dropped, by reason.
+            pub(crate) drops: ProcessorCounters,
+            $($(#[$doc])* pub(crate) $name: Map<$key, $value>,)*
+        }
 
         impl Maps {
             /// Opens what is pinned below `directory`.
             pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
-                Ok(Self { $($name: Map::open(directory, stringify!($name))?,)* })
+                let drops = ProcessorCounters::open(directory, "drops")?;
+                Ok(Self { drops, $($name: Map::open(directory, stringify!($name))?,)* })
             }
         }
     };
@@ -95,6 +133,8 @@ maps! {
     cursors: u32 => u32,
     /// Counters by server.
     tallies: u32 => Tally,
+    /// Sockets that are connected to a real server, by cookie.
+    balanced_sockets: u64 => Balanced,
     /// Flows where they enter.
     entry_flows: EntryKey => EntryFlow,
     /// Flows at the tasks.

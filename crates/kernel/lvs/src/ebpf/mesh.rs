@@ -2,7 +2,7 @@
 //! tasks.
 
 use super::abi::{Address, Mesh, MeshTask, TaskPort, TaskPortKey};
-use super::entries::settle;
+use super::entries::{Mode, settle};
 use super::map::Maps;
 use super::namespace::Survey;
 use crate::Error;
@@ -12,23 +12,29 @@ use shoal_model::netns::NamespaceName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// Compares and repairs.
-pub(crate) fn sync(
+/// Compares, and repairs.
+pub(crate) fn settle_mesh(
     maps: &Maps,
     table: &Table,
     survey: &Survey,
+    mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
     let mesh = table.mesh.as_ref();
-    addresses(maps, mesh, found)?;
-    tasks(maps, mesh, survey, found)?;
-    settings(maps, mesh, survey, found)
+    addresses(maps, mesh, mode, found)?;
+    tasks(maps, mesh, survey, mode, found)?;
+    settings(maps, mesh, survey, mode, found)
 }
 
-fn addresses(maps: &Maps, mesh: Option<&lvs::Mesh>, found: &mut Vec<Difference>) -> Result<(), Error> {
+fn addresses(
+    maps: &Maps,
+    mesh: Option<&lvs::Mesh>,
+    mode: Mode,
+    found: &mut Vec<Difference>,
+) -> Result<(), Error> {
     let own = mesh.iter().flat_map(|mesh| &mesh.node_addresses);
     let wanted = own.map(|address| (Address::from(*address), 1)).collect();
-    for (address, how) in settle(&maps.node_addresses, &wanted)? {
+    for (address, how) in settle(&maps.node_addresses, &wanted, mode)? {
         let subject = Subject::NodeAddress(IpAddr::from(address));
         found.push(Difference { subject, found: how, unrepaired: None });
     }
@@ -39,6 +45,7 @@ fn settings(
     maps: &Maps,
     mesh: Option<&lvs::Mesh>,
     survey: &Survey,
+    mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
     let (wanted, unrepaired) = match mesh.map(|mesh| hooks(mesh, survey)) {
@@ -47,7 +54,7 @@ fn settings(
         Some(Err(reason)) => (Mesh::default(), Some(reason)),
     };
     let held = maps.mesh_settings.get(&0)?.unwrap_or_default();
-    if held != wanted {
+    if held != wanted && mode == Mode::Repair {
         maps.mesh_settings.put(&0, &wanted)?;
     }
     if held != wanted || unrepaired.is_some() {
@@ -71,6 +78,7 @@ fn tasks(
     maps: &Maps,
     mesh: Option<&lvs::Mesh>,
     survey: &Survey,
+    mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
     let mut wanted = BTreeMap::new();
@@ -100,8 +108,10 @@ fn tasks(
             ports.insert(key, TaskPort { target: port.target.to_be(), zero: 0 });
         }
     }
-    let mut differing: BTreeSet<(u32, Found)> = settle(&maps.mesh_tasks, &wanted)?.into_iter().collect();
-    differing.extend(settle(&maps.task_ports, &ports)?.into_iter().map(|(key, how)| (key.port_link, how)));
+    let mut differing: BTreeSet<(u32, Found)> =
+        settle(&maps.mesh_tasks, &wanted, mode)?.into_iter().collect();
+    differing
+        .extend(settle(&maps.task_ports, &ports, mode)?.into_iter().map(|(key, how)| (key.port_link, how)));
     for (number, how) in differing {
         let name = names.get(&number).cloned().unwrap_or_else(|| format!("interface {number}"));
         found.push(Difference { subject: Subject::MeshTask(name), found: how, unrepaired: None });

@@ -7,26 +7,32 @@ mod abi;
 mod attachments;
 mod bpffs;
 mod clsact;
+mod connections;
 mod counting;
 mod entries;
 mod flows;
 mod map;
 mod mesh;
 mod namespace;
+mod netlink;
 mod object;
 mod program;
 mod sandboxes;
 mod services;
+mod sock_diag;
 mod syscall;
 
 use crate::{Difference, Error, LiveCounters, VirtualServer};
 use attachments::{Attacher, Means};
 use bpffs::PinRoot;
+use entries::Mode;
 use map::Maps;
 use namespace::{Places, Survey};
 use object::Programs;
 use services::Held;
-use shoal_model::lvs::Table;
+use shoal_model::NetworkId;
+use shoal_model::lvs::{Connection, Drops, Table};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// How programs are attached to links.
@@ -100,7 +106,7 @@ impl Ebpf {
             TcAttachment::Auto => Means::Clsact,
         };
         let engine = Self { places, pins, maps, programs, means };
-        engine.attacher().take_over()?;
+        engine.attacher(Mode::Repair).take_over()?;
         Ok(engine)
     }
 
@@ -118,17 +124,34 @@ impl Ebpf {
         pins.unmount()
     }
 
-    fn attacher(&self) -> Attacher<'_> {
-        Attacher { pins: &self.pins, places: &self.places, programs: &self.programs, means: self.means }
+    fn attacher(&self, mode: Mode) -> Attacher<'_> {
+        Attacher { pins: &self.pins, places: &self.places, programs: &self.programs, means: self.means, mode }
     }
 
-    fn services(&self, table: &Table, found: &mut Vec<Difference>) -> Result<(), Error> {
+    /// Compares everything with the table, and makes the kernel hold it.
+    fn settle(&self, table: &Table, mode: Mode) -> Result<Vec<Difference>, Error> {
+        let mut found = Vec::new();
+        let survey = self.survey(table)?;
+        let networks = self.services(table, mode, &mut found)?;
+        sandboxes::settle_sandboxes(&self.maps, table, &networks, &survey, mode, &mut found)?;
+        mesh::settle_mesh(&self.maps, table, &survey, mode, &mut found)?;
+        self.attacher(mode).settle(&attachments::spots(table.mesh.as_ref()), &survey, &mut found)?;
+        Ok(found)
+    }
+
+    /// Returns the numbers of the declared networks.
+    fn services(
+        &self,
+        table: &Table,
+        mode: Mode,
+        found: &mut Vec<Difference>,
+    ) -> Result<BTreeMap<NetworkId, u32>, Error> {
         let plan = services::plan(table, &Held::read(&self.maps)?);
-        for step in &plan.steps {
+        for step in plan.steps.iter().filter(|_| mode == Mode::Repair) {
             services::act(&self.maps, step)?;
         }
         found.extend(plan.differences);
-        Ok(())
+        Ok(plan.networks)
     }
 
     /// What daemons with other layouts of the maps left; they have served until now.
@@ -155,19 +178,26 @@ impl VirtualServer for Ebpf {
     }
 
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
-        let mut found = Vec::new();
-        let survey = self.survey(table)?;
-        self.services(table, &mut found)?;
-        sandboxes::sync(&self.maps, table, &survey, &mut found)?;
-        mesh::sync(&self.maps, table, &survey, &mut found)?;
-        self.attacher().sync(&attachments::spots(table.mesh.as_ref()), &survey, &mut found)?;
+        let found = self.settle(table, Mode::Repair)?;
         flows::forget(&self.maps)?;
         self.remove_outdated()?;
         Ok(found)
     }
 
+    fn check(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
+        self.settle(table, Mode::Check)
+    }
+
     fn counters(&mut self) -> Result<LiveCounters, Error> {
         counting::read(&self.maps)
+    }
+
+    fn drops(&mut self) -> Result<Drops, Error> {
+        counting::drops(&self.maps)
+    }
+
+    fn connections(&mut self) -> Result<Vec<Connection>, Error> {
+        connections::list(&self.maps, &self.places)
     }
 }
 

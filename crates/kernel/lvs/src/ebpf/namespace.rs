@@ -5,7 +5,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use shoal_model::netns::NamespaceName;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -49,6 +49,41 @@ impl Places {
             setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
             act()
         })
+    }
+
+    /// Runs `act` in those of the node's namespaces that have one of these cookies; its results by cookie. Namespaces that
+    /// go away meanwhile are left out.
+    pub(crate) fn within_those<T: Send>(
+        &self,
+        cookies: &BTreeSet<u64>,
+        act: impl Fn() -> io::Result<T> + Send,
+    ) -> Result<Vec<(u64, T)>, Error> {
+        let failed = |e| Error::system("looking into the namespaces", e);
+        let mut names = vec![NamespaceName::Host];
+        match fs::read_dir(&self.netns_root) {
+            Ok(entries) => {
+                let named = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+                names.extend(named.map(NamespaceName::Named));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+        on_own_thread(move || {
+            let mut results = BTreeMap::new();
+            for name in names {
+                let entered = self.open(&name).and_then(|namespace| {
+                    setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                    own_cookie()
+                });
+                // A file without a namespace bound to it, any more.
+                let Ok(cookie) = entered else { continue };
+                if cookies.contains(&cookie) && !results.contains_key(&cookie) {
+                    results.insert(cookie, act()?);
+                }
+            }
+            Ok(results.into_iter().collect())
+        })
+        .map_err(failed)
     }
 
     /// Looks into many namespaces for the cookie and the interface numbers of the named links.

@@ -12,7 +12,7 @@ use std::path::Path;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
 /// Maps by name; what is pinned under the name is taken over. `connected_sockets` is the programs' own.
-const MAPS: [&str; 19] = [
+const MAPS: [&str; 21] = [
     "vip_services",
     "port_services",
     "slots",
@@ -24,6 +24,8 @@ const MAPS: [&str; 19] = [
     "mesh_settings",
     "cursors",
     "tallies",
+    "drops",
+    "balanced_sockets",
     "entry_flows",
     "task_flows",
     "clashes",

@@ -1,10 +1,9 @@
 //! Which namespaces' connections are balanced, known to the programs by cookie.
 
 use super::abi::{Address, SANDBOX_IS_HOST, SANDBOX_NETWORKS_MAX, Sandbox};
-use super::entries::settle;
+use super::entries::{Mode, settle};
 use super::map::Maps;
 use super::namespace::Survey;
-use super::services::network_numbers;
 use crate::Error;
 use crate::difference::{Difference, Found, Subject};
 use shoal_model::NetworkId;
@@ -12,17 +11,18 @@ use shoal_model::lvs::Table;
 use shoal_model::netns::NamespaceName;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Compares and repairs.
-pub(crate) fn sync(
+/// Compares, and repairs. `numbers` are the kernel's of the declared networks.
+pub(crate) fn settle_sandboxes(
     maps: &Maps,
     table: &Table,
+    numbers: &BTreeMap<NetworkId, u32>,
     survey: &Survey,
+    mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
-    let numbers = network_numbers(maps)?;
     let mut names = BTreeMap::new();
     let mut wanted = BTreeMap::new();
-    for (name, sandbox) in declared(table, &numbers) {
+    for (name, sandbox) in declared(table, numbers) {
         match sandbox.and_then(|sandbox| Ok((survey.cookie(&name)?, sandbox))) {
             Ok((cookie, sandbox)) => {
                 names.insert(cookie, name);
@@ -35,7 +35,7 @@ pub(crate) fn sync(
             }),
         }
     }
-    for (cookie, how) in settle(&maps.sandboxes, &wanted)? {
+    for (cookie, how) in settle(&maps.sandboxes, &wanted, mode)? {
         let name = names.get(&cookie).map_or_else(|| format!("with cookie {cookie}"), ToString::to_string);
         found.push(Difference { subject: Subject::Sandbox(name), found: how, unrepaired: None });
     }
@@ -54,7 +54,7 @@ pub(crate) fn namespaces(table: &Table) -> BTreeSet<NamespaceName> {
 
 fn declared(
     table: &Table,
-    numbers: &BTreeMap<String, u32>,
+    numbers: &BTreeMap<NetworkId, u32>,
 ) -> BTreeMap<NamespaceName, Result<Sandbox, String>> {
     let none = BTreeSet::new();
     let mut declared: BTreeMap<NamespaceName, Result<Sandbox, String>> = namespaces(table)
@@ -76,14 +76,15 @@ fn declared(
     declared
 }
 
-fn on_networks(networks: &BTreeSet<NetworkId>, numbers: &BTreeMap<String, u32>) -> Result<Sandbox, String> {
+fn on_networks(
+    networks: &BTreeSet<NetworkId>,
+    numbers: &BTreeMap<NetworkId, u32>,
+) -> Result<Sandbox, String> {
     if networks.len() > SANDBOX_NETWORKS_MAX {
         return Err(format!("it is on {} networks, {SANDBOX_NETWORKS_MAX} can be balanced", networks.len()));
     }
     let mut sandbox = Sandbox::default();
-    for (slot, number) in
-        sandbox.networks.iter_mut().zip(networks.iter().filter_map(|id| numbers.get(id.as_str())))
-    {
+    for (slot, number) in sandbox.networks.iter_mut().zip(networks.iter().filter_map(|id| numbers.get(id))) {
         *slot = *number;
         sandbox.count += 1;
     }

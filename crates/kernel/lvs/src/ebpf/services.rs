@@ -102,16 +102,13 @@ impl Held {
     }
 }
 
-/// Number of a network in the kernel.
-pub(crate) fn network_numbers(maps: &Maps) -> Result<BTreeMap<String, u32>, Error> {
-    Ok(maps.networks.dump()?.into_iter().map(|(text, number)| (text_of(&text.text), number)).collect())
-}
-
 /// What must be done, in order, and what was found.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) differences: Vec<Difference>,
+    /// Numbers of the declared networks once the steps are done.
+    pub(crate) networks: BTreeMap<NetworkId, u32>,
 }
 
 /// Compares.
@@ -130,6 +127,7 @@ pub(crate) fn plan(table: &Table, held: &Held) -> Plan {
             None => planner.unable(key, "only tcp and udp can be balanced"),
         }
     }
+    planner.plan.networks = networks;
     planner.finish()
 }
 

@@ -71,6 +71,16 @@ pub(crate) fn lookup<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Re
     }
 }
 
+/// Each processor's own value at an index of an array of counters; `processors` is how many this machine could have.
+pub(crate) fn lookup_of_each(map: BorrowedFd<'_>, index: u32, processors: usize) -> io::Result<Vec<u64>> {
+    let mut values = vec![0_u64; processors];
+    let value = pointer_mut(values.as_mut_slice());
+    let mut element = Element { map: number(map), zero: 0, key: pointer(&index), value, flags: 0 };
+    // SAFETY: the kernel writes eight bytes for every possible processor, and both outlive the call.
+    unsafe { bpf(MAP_LOOKUP, &mut element) }?;
+    Ok(values)
+}
+
 /// Adds or replaces the value under `key`.
 pub(crate) fn update<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
     let mut element =

@@ -2,6 +2,8 @@
 
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "looking.rs"]
+mod looking;
 #[path = "mesh.rs"]
 mod mesh;
 #[path = "own_processes.rs"]
@@ -57,8 +59,18 @@ mod cases {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The directory of the one version of the maps' layout that is in use.
+    fn version(place: &Place) -> PathBuf {
+        let entries = fs::read_dir(place.pin_root()).unwrap().map(|entry| entry.unwrap().path());
+        let mut versions =
+            entries.filter(|path| pin(path).rsplit_once("/v").is_some_and(|(_, n)| n.parse::<u32>().is_ok()));
+        let only = versions.next().unwrap();
+        assert_eq!(versions.next(), None);
+        only
+    }
+
     fn pins(place: &Place, directory: &str) -> Vec<PathBuf> {
-        let at = place.pin_root().join("v1").join(directory);
+        let at = version(place).join(directory);
         fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
@@ -102,7 +114,7 @@ mod cases {
     #[test]
     fn a_lost_pin_is_found() {
         let mut lab = lab();
-        fs::remove_file(lab.hosts[0].place.pin_root().join("v1/attached/link@entry_in@@eth0")).unwrap();
+        fs::remove_file(version(&lab.hosts[0].place).join("attached/link@entry_in@@eth0")).unwrap();
         let found = lab.sync().remove(0);
         let subject = Subject::Program {
             program: "entry_in".to_owned(),
@@ -143,7 +155,7 @@ mod cases {
         ];
         let mut lab = lab();
         for name in lost {
-            let path = lab.hosts[0].place.pin_root().join("v1/maps").join(name);
+            let path = version(&lab.hosts[0].place).join("maps").join(name);
             let dump = bpftool(&["-j", "map", "dump", "pinned", pin(&path)]);
             let first = dump.split_once("\"key\":[").unwrap().1.split_once(']').unwrap().0.replace('"', "");
             let mut delete = vec!["map", "delete", "pinned", pin(&path), "key", "hex"];
@@ -161,7 +173,7 @@ mod cases {
     #[test]
     fn what_somebody_adds_or_changes_is_found() {
         let mut lab = lab();
-        let maps = lab.hosts[0].place.pin_root().join("v1/maps");
+        let maps = version(&lab.hosts[0].place).join("maps");
         let slots = maps.join("slots");
         let key = ["1", "0", "0", "0", "1", "0", "0", "0", "0", "0", "0", "0"];
         let update = |path: &Path, key: &[&str], value: &[&str]| {

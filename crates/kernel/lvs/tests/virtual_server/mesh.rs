@@ -117,8 +117,8 @@ fn a_port_that_a_client_uses_again_leads_to_a_new_connection() {
 
 /// Lets the client send what it has for the floating address to this host.
 fn move_to(lab: &Lab, host: usize) {
-    let mac = lab.hosts[host].netns.output(&["cat", "/sys/class/net/eth0/address"]);
-    lab.client.ip(&format!("neigh replace 192.168.50.200 lladdr {} dev eth0 nud permanent", mac.trim()));
+    let mac = lab.hosts[host].netns.mac("eth0");
+    lab.client.ip(&format!("neigh replace 192.168.50.200 lladdr {mac} dev eth0 nud permanent"));
 }
 
 #[test]

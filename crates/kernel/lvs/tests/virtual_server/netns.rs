@@ -69,6 +69,12 @@ impl Netns {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Ethernet address of a link.
+    pub(crate) fn mac(&self, link: &str) -> String {
+        let shown = self.output(&["ip", "-br", "link", "show", "dev", link]);
+        shown.split_whitespace().nth(2).unwrap().to_owned()
+    }
+
     pub(crate) fn sysctl(&self, name: &str, value: &str) {
         let path = Path::new("/proc/sys").join(name);
         self.within(move || fs::write(&path, value).unwrap_or_else(|e| panic!("{}: {e}", path.display())));

@@ -195,6 +195,10 @@ impl Connection {
         Ok(())
     }
 
+    pub(crate) fn own(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Whom the socket believes to be connected with.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.stream.peer_addr().unwrap()
@@ -248,6 +252,14 @@ impl Datagrams {
         let mut buffer = [0; 2048];
         let (length, from) = self.0.recv_from(&mut buffer)?;
         Ok((Answer::parse(std::str::from_utf8(&buffer[..length]).unwrap()), from))
+    }
+
+    pub(crate) fn send(&self, to: &str) -> io::Result<()> {
+        self.0.send_to(b"who?", to).map(drop)
+    }
+
+    pub(crate) fn own(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
     }
 
     pub(crate) fn send_sized(&self, to: &str, length: usize) -> io::Result<Answer> {
