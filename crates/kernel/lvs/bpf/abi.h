@@ -61,6 +61,14 @@ struct tally {
 	__u64 inactive;
 };
 
+/* User space's own: a real server that went while connections to it were open. */
+struct gone_server {
+	__u64 removed; /* nanoseconds, CLOCK_MONOTONIC */
+	__u64 resets;
+	__u32 service;
+	char task[28];
+};
+
 /* Why a packet was dropped. */
 enum drop {
 	DROP_NOT_ALLOWED,

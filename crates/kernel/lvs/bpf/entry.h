@@ -37,6 +37,14 @@ INLINE bool replaces(const struct packet *packet, const struct entry_flow *flow,
 	return opens(packet) && (is_closed(flow->state) || !server->weight);
 }
 
+/* Whether the packet goes on with a connection whose real server is gone: the node's own stack, which knows nothing of
+ * it, resets it.
+ */
+INLINE bool lost_its_server(const struct packet *packet, const struct entry_flow *flow)
+{
+	return packet->protocol == PROTOCOL_TCP && !opens(packet) && !bpf_map_lookup_elem(&servers, &flow->server);
+}
+
 INLINE struct server *kept_server(const struct packet *packet, struct entry_flow *flow, __u64 now)
 {
 	struct server *server = bpf_map_lookup_elem(&servers, &flow->server);
@@ -120,6 +128,8 @@ int entry_in(struct __sk_buff *skb)
 	now = bpf_ktime_get_ns();
 	key_of_request(&packet, &key);
 	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	if (flow && lost_its_server(&packet, flow))
+		return TC_ACT_OK;
 	if (flow)
 		server = kept_server(&packet, flow, now);
 	if (!server)

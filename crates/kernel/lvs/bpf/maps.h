@@ -69,12 +69,13 @@ struct {
 	__type(value, struct connected);
 } connected_sockets SEC(".maps");
 
-/* User space's own: numbers of networks by id, and the next free numbers. The programs never look at these, but
+/* User space's own: numbers of networks by id, lost real servers, and the next free numbers. The programs never look at these, but
  * they must survive with the maps whose keys they explain. */
 struct network_id {
 	char text[28];
 };
 HASH(networks, struct network_id, __u32, 16384);
+HASH(gone_servers, __u32, struct gone_server, 16384);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

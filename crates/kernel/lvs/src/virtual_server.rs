@@ -32,7 +32,8 @@ pub trait VirtualServer: Send {
 
     /// Live counters per virtual service and real server, of everything the kernel holds now.
     ///
-    /// As in `ipvsadm`, only TCP connections become active; UDP exchanges count as inactive while they last.
+    /// A real server that went while it had connections is told for ten more minutes, with nothing but the number of
+    /// those that were reset. As in `ipvsadm`, only TCP connections become active; UDP exchanges count as inactive while they last.
     ///
     /// # Errors
     /// When the kernel's state cannot be read.

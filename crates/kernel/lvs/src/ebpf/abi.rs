@@ -198,6 +198,14 @@ mirrored! {
         zero: u32,
     }
 
+    /// A real server that went while connections to it were open.
+    struct GoneServer [48] {
+        removed: u64,
+        resets: u64,
+        service: u32,
+        task: [u8; 28],
+    }
+
     /// Text of a network's id.
     struct NetworkText [28] {
         text: [u8; 28],

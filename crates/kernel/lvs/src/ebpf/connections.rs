@@ -101,7 +101,7 @@ fn word_of_socket(socket: &Socket) -> &'static str {
 fn sockets_of_sandboxes(maps: &Maps, places: &Places) -> Result<HashMap<u64, Socket>, Error> {
     let balanced: BTreeSet<u64> = maps.sandboxes.dump()?.into_iter().map(|(cookie, _)| cookie).collect();
     let mut sockets = HashMap::new();
-    for (_, listed) in places.within_those(&balanced, sock_diag::sockets)? {
+    for (_, listed) in places.within_those(&balanced, |_| sock_diag::sockets())? {
         sockets.extend(listed.into_iter().map(|socket| (socket.cookie, socket)));
     }
     Ok(sockets)

@@ -39,6 +39,12 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
             of_service.insert(task, by_server.get(number).copied().unwrap_or_default());
         }
     }
+    for (_, gone) in maps.gone_servers.dump()? {
+        let task = text_of(&gone.task).parse::<TaskId>().ok();
+        if let Some((name, task)) = names.get(&gone.service).zip(task) {
+            counters.entry(name.clone()).or_default().entry(task).or_default().resets += gone.resets;
+        }
+    }
     Ok(counters)
 }
 

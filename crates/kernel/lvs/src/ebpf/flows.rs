@@ -1,6 +1,6 @@
 //! Forgets flows that are over, or whose server is gone.
 
-use super::abi::{IDLE_DATAGRAM, PROTOCOL_UDP, longest_idle};
+use super::abi::{FLOW_RESET, IDLE_DATAGRAM, PROTOCOL_TCP, PROTOCOL_UDP, longest_idle};
 use super::map::Maps;
 use crate::Error;
 use std::collections::HashSet;
@@ -16,14 +16,21 @@ pub(crate) fn now() -> Result<u64, Error> {
     Ok(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
-/// Deletes what nothing will come of. A flow of a removed server goes at once, so that its client's next packet finds
-/// another; the programs see to that themselves, this only keeps the tables small and the counters true.
+/// Deletes what nothing will come of. The programs see for themselves that a flow's server is gone; this only keeps the
+/// tables small and the counters true.
 pub(crate) fn forget(maps: &Maps) -> Result<(), Error> {
     let now = now()?;
     let servers: HashSet<u32> = maps.servers.dump()?.into_iter().map(|(number, _)| number).collect();
     for (key, flow) in maps.entry_flows.dump()? {
-        let idle = now.saturating_sub(flow.seen);
-        if !servers.contains(&flow.server) || idle > longest_idle(key.protocol, flow.state) {
+        let longest = if servers.contains(&flow.server) {
+            longest_idle(key.protocol, flow.state)
+        } else if key.protocol == PROTOCOL_TCP {
+            // Its client is still to be told.
+            longest_idle(PROTOCOL_TCP, FLOW_RESET)
+        } else {
+            0
+        };
+        if now.saturating_sub(flow.seen) > longest {
             maps.entry_flows.remove(&key)?;
         }
     }

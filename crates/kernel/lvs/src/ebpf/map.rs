@@ -1,9 +1,9 @@
 //! Typed handles of the pinned maps.
 
 use super::abi::{
-    Address, Balanced, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, Mesh, MeshTask,
-    NetworkText, Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey, TaskPort,
-    TaskPortKey, VipKey,
+    Address, Balanced, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, GoneServer, Mesh,
+    MeshTask, NetworkText, Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey,
+    TaskPort, TaskPortKey, VipKey,
 };
 use super::syscall;
 use crate::Error;
@@ -145,6 +145,8 @@ maps! {
     datagram_choices: DatagramKey => DatagramChoice,
     /// Numbers of networks.
     networks: NetworkText => u32,
+    /// Real servers that went under their connections, by number.
+    gone_servers: u32 => GoneServer,
     /// The next free numbers: of services, of servers, of networks.
     next_numbers: u32 => u32,
 }

@@ -17,6 +17,7 @@ mod namespace;
 mod netlink;
 mod object;
 mod program;
+mod resets;
 mod sandboxes;
 mod services;
 mod sock_diag;
@@ -132,6 +133,9 @@ impl Ebpf {
     fn settle(&self, table: &Table, mode: Mode) -> Result<Vec<Difference>, Error> {
         let mut found = Vec::new();
         let survey = self.survey(table)?;
+        if mode == Mode::Repair {
+            resets::at_tasks(&self.maps, &self.places, table.mesh.as_ref())?;
+        }
         let networks = self.services(table, mode, &mut found)?;
         sandboxes::settle_sandboxes(&self.maps, table, &networks, &survey, mode, &mut found)?;
         mesh::settle_mesh(&self.maps, table, &survey, mode, &mut found)?;
@@ -147,8 +151,11 @@ impl Ebpf {
         found: &mut Vec<Difference>,
     ) -> Result<BTreeMap<NetworkId, u32>, Error> {
         let plan = services::plan(table, &Held::read(&self.maps)?);
-        for step in plan.steps.iter().filter(|_| mode == Mode::Repair) {
-            services::act(&self.maps, step)?;
+        if mode == Mode::Repair {
+            for step in &plan.steps {
+                services::act(&self.maps, step)?;
+            }
+            resets::of_servers(&self.maps, &self.places, &plan.removed)?;
         }
         found.extend(plan.differences);
         Ok(plan.networks)

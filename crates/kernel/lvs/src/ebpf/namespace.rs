@@ -56,7 +56,7 @@ impl Places {
     pub(crate) fn within_those<T: Send>(
         &self,
         cookies: &BTreeSet<u64>,
-        act: impl Fn() -> io::Result<T> + Send,
+        act: impl Fn(u64) -> io::Result<T> + Send,
     ) -> Result<Vec<(u64, T)>, Error> {
         let failed = |e| Error::system("looking into the namespaces", e);
         let mut names = vec![NamespaceName::Host];
@@ -78,7 +78,7 @@ impl Places {
                 // A file without a namespace bound to it, any more.
                 let Ok(cookie) = entered else { continue };
                 if cookies.contains(&cookie) && !results.contains_key(&cookie) {
-                    results.insert(cookie, act()?);
+                    results.insert(cookie, act(cookie)?);
                 }
             }
             Ok(results.into_iter().collect())

@@ -12,7 +12,7 @@ use std::path::Path;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
 /// Maps by name; what is pinned under the name is taken over. `connected_sockets` is the programs' own.
-const MAPS: [&str; 21] = [
+const MAPS: [&str; 22] = [
     "vip_services",
     "port_services",
     "slots",
@@ -33,6 +33,7 @@ const MAPS: [&str; 21] = [
     "datagram_peers",
     "connected_sockets",
     "networks",
+    "gone_servers",
     "next_numbers",
 ];
 

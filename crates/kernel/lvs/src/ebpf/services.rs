@@ -109,6 +109,8 @@ pub(crate) struct Plan {
     pub(crate) differences: Vec<Difference>,
     /// Numbers of the declared networks once the steps are done.
     pub(crate) networks: BTreeMap<NetworkId, u32>,
+    /// Real servers that go.
+    pub(crate) removed: Vec<(u32, Server)>,
 }
 
 /// Compares.
@@ -318,6 +320,7 @@ impl Planner<'_> {
             held.services.iter().map(|(key, service)| (service.number, key)).collect();
         for (number, server) in held.servers.iter().filter(|(n, _)| !self.kept.servers.contains(n)) {
             self.plan.steps.push(Step::RemoveServer(*number));
+            self.plan.removed.push((*number, *server));
             let service = by_number.get(&server.service).and_then(|key| held.name_of(key));
             let task = text_of(&server.task).parse::<TaskId>().ok();
             let subject = match service.zip(task) {

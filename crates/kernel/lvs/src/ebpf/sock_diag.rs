@@ -1,14 +1,15 @@
-//! Sockets of the calling thread's namespace, as the kernel lists them.
+//! Sockets of the calling thread's namespace, as the kernel lists them, and their end.
 //!
 //! Numbers and layouts are those of `linux/sock_diag.h` and `linux/inet_diag.h`.
 
 use super::abi::{Address, PROTOCOL_TCP, PROTOCOL_UDP};
-use super::netlink::{DUMP, Link, Message, REQUEST};
+use super::netlink::{ACKNOWLEDGE, DUMP, Link, Message, REQUEST};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 const BY_FAMILY: u16 = 20;
+const DESTROY: u16 = 21;
 
 /// Length of `struct inet_diag_sockid` in bytes, and where it lies in `struct inet_diag_msg`.
 const ID_LENGTH: usize = 48;
@@ -32,6 +33,10 @@ pub(crate) struct Socket {
     pub(crate) state: u8,
     /// Its own address; unspecified where it is bound to none.
     pub(crate) local: SocketAddr,
+    /// Its peer's; unspecified where it is not connected.
+    pub(crate) remote: SocketAddr,
+    family: u8,
+    id: [u8; ID_LENGTH],
 }
 
 /// All TCP and UDP sockets that are bound to a port, of both families.
@@ -41,19 +46,40 @@ pub(crate) fn sockets() -> io::Result<Vec<Socket>> {
     for protocol in [PROTOCOL_TCP, PROTOCOL_UDP] {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let family = u8::try_from(family).map_err(io::Error::other)?;
-            let answers = link.ask(request(family, protocol))?;
+            let all = request(BY_FAMILY, REQUEST | DUMP, [family, protocol], &[0; ID_LENGTH]);
+            let answers = link.ask(all)?;
             sockets.extend(answers.iter().filter_map(|answer| Socket::parse(answer, protocol)));
         }
     }
     Ok(sockets)
 }
 
-/// `struct inet_diag_req_v2` for all sockets in any state.
-fn request(family: u8, protocol: u8) -> Message {
-    let mut message = Message::new(BY_FAMILY, REQUEST | DUMP);
+/// Ends those sockets of the namespace that `doomed` picks: whoever waits on one is woken with an error, and the peer of
+/// a TCP connection gets a reset. Returns them.
+///
+/// A kernel without `CONFIG_INET_DIAG_DESTROY` leaves connections to their own timers; then there are none.
+pub(crate) fn destroy(doomed: impl Fn(&Socket) -> bool) -> io::Result<Vec<Socket>> {
+    let mut destroyed = Vec::new();
+    let link = Link::open(NETLINK_SOCK_DIAG)?;
+    for socket in sockets()?.into_iter().filter(doomed) {
+        let end = request(DESTROY, REQUEST | ACKNOWLEDGE, [socket.family, socket.protocol], &socket.id);
+        match link.ask(end) {
+            Ok(_) => destroyed.push(socket),
+            // It is closed by now.
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(destroyed)
+}
+
+/// `struct inet_diag_req_v2`, for sockets in any state.
+fn request(kind: u16, flags: u16, [family, protocol]: [u8; 2], id: &[u8; ID_LENGTH]) -> Message {
+    let mut message = Message::new(kind, flags);
     message.bytes(&[family, protocol, 0, 0]);
     message.bytes(&u32::MAX.to_ne_bytes());
-    message.bytes(&[0; ID_LENGTH]);
+    message.bytes(id);
     message
 }
 
@@ -63,14 +89,36 @@ impl Socket {
         let (family, state) = (*body.first()?, *body.get(1)?);
         let id: &[u8; ID_LENGTH] = body.get(ID_AT..)?.first_chunk()?;
         let word = |at: usize| Some(u32::from_ne_bytes(*id.get(at..)?.first_chunk()?));
-        let address = Address { bytes: [word(4)?, word(8)?, word(12)?, word(16)?] };
-        let address = if i32::from(family) == libc::AF_INET {
-            IpAddr::from(<[u8; 4]>::try_from(id.get(4..8)?).ok()?)
-        } else {
-            IpAddr::from(address)
+        let address = |at: usize| {
+            if i32::from(family) == libc::AF_INET {
+                return Some(IpAddr::from(<[u8; 4]>::try_from(id.get(at..at + 4)?).ok()?));
+            }
+            Some(IpAddr::from(Address { bytes: [word(at)?, word(at + 4)?, word(at + 8)?, word(at + 12)?] }))
         };
-        let port = u16::from_be_bytes([id[0], id[1]]);
-        let cookie = u64::from(word(40)?) | u64::from(word(44)?) << 32;
-        Some(Self { cookie, protocol, state, local: SocketAddr::new(address, port) })
+        Some(Self {
+            cookie: u64::from(word(40)?) | u64::from(word(44)?) << 32,
+            protocol,
+            state,
+            local: SocketAddr::new(address(4)?, u16::from_be_bytes([id[0], id[1]])),
+            remote: SocketAddr::new(address(20)?, u16::from_be_bytes([id[2], id[3]])),
+            family,
+            id: *id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn an_own_socket_is_listed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap();
+        let listed = sockets().unwrap();
+        let found = listed.iter().find(|socket| socket.local == own).unwrap();
+        assert_eq!((found.protocol, found.remote.port()), (PROTOCOL_TCP, 0));
+        assert_ne!(found.cookie, 0);
     }
 }

@@ -8,6 +8,8 @@ mod looking;
 mod mesh;
 #[path = "own_processes.rs"]
 mod own_processes;
+#[path = "resets.rs"]
+mod resets;
 #[path = "upkeep.rs"]
 mod upkeep;
 

@@ -340,9 +340,20 @@ impl Lab {
 
     /// Takes the task out of every table, and ends it.
     pub(crate) fn remove_task(&mut self, name: &str) {
+        drop(self.undeclare(name));
+    }
+
+    /// Takes the task out of every table; it goes on running.
+    pub(crate) fn undeclare(&mut self, name: &str) -> Task {
         let task = self.tasks.remove(name).unwrap();
         self.sync();
-        drop(task);
+        task
+    }
+
+    /// Brings one host up to date; what it found.
+    pub(crate) fn sync_host(&mut self, host: usize) -> Vec<Difference> {
+        let table = self.table(host);
+        self.hosts[host].engine.as_mut().unwrap().sync(&table).unwrap()
     }
 
     pub(crate) fn namespace(&self, task: &str) -> &Path {

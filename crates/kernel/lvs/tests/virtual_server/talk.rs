@@ -168,6 +168,11 @@ impl Connection {
 
     pub(crate) fn ask(&mut self) -> io::Result<Answer> {
         writeln!(self.stream, "who are you?")?;
+        self.listen()
+    }
+
+    /// Waits for a line without asking for one.
+    pub(crate) fn listen(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         if self.reader.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -275,6 +280,11 @@ impl Datagrams {
 
     pub(crate) fn ask_connected(&self) -> io::Result<Answer> {
         self.0.send(b"who?")?;
+        self.listen()
+    }
+
+    /// Waits for an answer from the connected peer.
+    pub(crate) fn listen(&self) -> io::Result<Answer> {
         let mut buffer = [0; 2048];
         let length = self.0.recv(&mut buffer)?;
         Ok(Answer::parse(std::str::from_utf8(&buffer[..length]).unwrap()))
