@@ -1,7 +1,7 @@
 //! Addresses of links.
 
 use crate::Reason;
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Request, Socket, route_reply, route_request};
 use ipnet::IpNet;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
@@ -40,11 +40,11 @@ pub(crate) fn add(index: u32, address: IpNet) -> Request {
         // The cluster hands out each address once; waiting a second for duplicate detection helps nobody.
         IpNet::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
     }
-    Request::route(&RouteNetlinkMessage::NewAddress(message), CREATE_OR_REPLACE)
+    route_request(&RouteNetlinkMessage::NewAddress(message), CREATE_OR_REPLACE)
 }
 
 pub(crate) fn remove(index: u32, address: IpNet) -> Request {
-    Request::route(&RouteNetlinkMessage::DelAddress(message(index, address)), 0)
+    route_request(&RouteNetlinkMessage::DelAddress(message(index, address)), 0)
 }
 
 /// An address that the kernel shows.
@@ -59,8 +59,8 @@ pub(crate) struct SeenAddress {
 
 /// Every address of the socket's namespace.
 pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<SeenAddress>, Reason> {
-    let request = Request::route(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0);
-    Ok(socket.dump(&request)?.iter().filter_map(|reply| read(reply.route()?)).collect())
+    let request = route_request(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0);
+    Ok(socket.dump(&request)?.iter().filter_map(|reply| read(route_reply(reply)?)).collect())
 }
 
 fn read(message: RouteNetlinkMessage) -> Option<SeenAddress> {

@@ -68,7 +68,7 @@ fn apply_run(
             Err(reason) => failed.push((next + i, explain(op, reason))),
         }
     }
-    let refused = match session.namespace(namespace).and_then(|entered| entered.route.batch(&requests)) {
+    let refused = match session.namespace(namespace).and_then(|entered| Ok(entered.route.batch(&requests)?)) {
         Ok(refused) => refused,
         Err(_) if requests.is_empty() => Vec::new(),
         Err(reason) => {
@@ -80,8 +80,8 @@ fn apply_run(
         let position = positions.get(sent).copied().unwrap_or(0);
         let op = &run[position];
         let fine = if removes(op) { ABSENT } else { PRESENT };
-        if !matches!(&reason, Reason::Kernel { errno, .. } if fine.contains(errno)) {
-            failed.push((next + position, explain(op, reason)));
+        if !reason.errno().is_some_and(|errno| fine.contains(&errno)) {
+            failed.push((next + position, explain(op, reason.into())));
         }
     }
     count

@@ -37,26 +37,9 @@ pub enum Error {
 /// Why the kernel did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
-    /// The kernel's error, with its own words where it gave some.
-    #[error("{}{}", errno, words.as_ref().map(|w| format!(" ({w})")).unwrap_or_default())]
-    Kernel {
-        /// Error number.
-        errno: nix::errno::Errno,
-        /// Words of the extended acknowledgement.
-        words: Option<String>,
-    },
-    /// The netlink socket failed.
-    #[error("netlink socket: {0}")]
-    Socket(io::Error),
-    /// The kernel's answer did not come in time.
-    #[error("the kernel did not answer in time")]
-    Timeout,
-    /// The kernel's answer cannot be understood.
-    #[error("the kernel's answer cannot be understood: {0}")]
-    Malformed(String),
-    /// A dump was interrupted by changes again and again.
-    #[error("the kernel's tables kept changing while they were read")]
-    Unsteady,
+    /// The kernel refused, or did not answer.
+    #[error(transparent)]
+    Netlink(#[from] shoal_netlink::Error),
     /// There is no such namespace.
     #[error("there is no such namespace: {0}")]
     NoNamespace(io::Error),
@@ -82,4 +65,14 @@ pub enum Reason {
     /// A kernel parameter could not be written.
     #[error("{0}")]
     File(io::Error),
+}
+
+impl Reason {
+    /// The kernel's error number, where it gave one.
+    pub(crate) fn errno(&self) -> Option<nix::errno::Errno> {
+        match self {
+            Self::Netlink(error) => error.errno(),
+            _ => None,
+        }
+    }
 }

@@ -9,17 +9,15 @@ use crate::Reason;
 use crate::netlink::{Attributes, Reply, Request, Socket, read_attributes};
 use compile::{Part, compile};
 use shoal_model::netns::FirewallRule;
+use shoal_netlink::netfilter;
 use std::collections::{BTreeMap, BTreeSet};
 
-// Numbers of linux/netfilter/nfnetlink.h and nf_tables.h.
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
-const NFNL_MSG_BATCH_BEGIN: u16 = 16;
-const NFNL_MSG_BATCH_END: u16 = 17;
-const NFT_MSG_NEWTABLE: u16 = 0;
-const NFT_MSG_DELTABLE: u16 = 2;
-const NFT_MSG_NEWCHAIN: u16 = 3;
-const NFT_MSG_NEWRULE: u16 = 6;
-const NFT_MSG_GETRULE: u16 = 7;
+// Numbers of linux/netfilter/nf_tables.h.
+const NFT_MSG_NEWTABLE: u8 = 0;
+const NFT_MSG_DELTABLE: u8 = 2;
+const NFT_MSG_NEWCHAIN: u8 = 3;
+const NFT_MSG_NEWRULE: u8 = 6;
+const NFT_MSG_GETRULE: u8 = 7;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
@@ -31,12 +29,8 @@ const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
-/// The family for both versions of IP.
-const NFPROTO_INET: u8 = 1;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
-/// Length of `struct nfgenmsg`.
-const FAMILY_HEADER: usize = 4;
 /// Sort of a rule's user data that `nft` shows as its comment (libnftnl's `NFTNL_UDATA_RULE_COMMENT`).
 const COMMENT: u8 = 0;
 
@@ -44,7 +38,7 @@ const COMMENT: u8 = 0;
 pub(crate) fn replace(socket: &mut Socket, table: &str, rules: &[FirewallRule]) -> Result<(), Reason> {
     let named = || Attributes::new().text(NFTA_TABLE_NAME, table);
     let mut requests = vec![
-        batch_marker(NFNL_MSG_BATCH_BEGIN),
+        netfilter::begin(),
         // Only a table that exists can be deleted, so it is made first.
         message(NFT_MSG_NEWTABLE, NLM_F_CREATE, &named()),
         message(NFT_MSG_DELTABLE, 0, &named()),
@@ -56,7 +50,7 @@ pub(crate) fn replace(socket: &mut Socket, table: &str, rules: &[FirewallRule]) 
     let used: BTreeSet<compile::Chain> = parts.iter().map(|(_, part)| part.chain).collect();
     requests.extend(used.into_iter().map(|chain| new_chain(table, chain)));
     requests.extend(parts.iter().map(|(comment, part)| new_rule(table, comment, part)));
-    socket.transaction(&requests, &batch_marker(NFNL_MSG_BATCH_END))
+    Ok(socket.transaction(&requests, &netfilter::end())?)
 }
 
 /// The rules that are wholly there, in order. If anything else is in the table, none: it has to be replaced.
@@ -101,15 +95,8 @@ fn compile_all(rules: &[FirewallRule]) -> Result<Vec<(String, Part)>, Reason> {
     Ok(parts)
 }
 
-fn message(kind: u16, flags: u16, attributes: &Attributes) -> Request {
-    let mut body = vec![NFPROTO_INET, 0, 0, 0];
-    body.extend_from_slice(attributes.as_bytes());
-    Request { kind: NFNL_SUBSYS_NFTABLES << 8 | kind, flags, body }
-}
-
-fn batch_marker(kind: u16) -> Request {
-    let [high, low] = NFNL_SUBSYS_NFTABLES.to_be_bytes();
-    Request { kind, flags: 0, body: vec![0, 0, high, low] }
+fn message(kind: u8, flags: u16, attributes: &Attributes) -> Request {
+    netfilter::message(netfilter::NFTABLES, kind, flags, netfilter::INET, attributes)
 }
 
 fn new_chain(table: &str, chain: compile::Chain) -> Request {
@@ -139,10 +126,10 @@ fn new_rule(table: &str, comment: &str, part: &Part) -> Request {
 /// Chain and comment of a rule in our table; the comment is empty if it has none.
 fn placed_comment(reply: &Reply, table: &str) -> Option<(String, String)> {
     let (mut chain, mut comment, mut ours) = (String::new(), String::new(), false);
-    if reply.body.first() != Some(&NFPROTO_INET) {
+    if reply.body.first() != Some(&netfilter::INET) {
         return None;
     }
-    for (kind, value) in read_attributes(reply.body.get(FAMILY_HEADER..)?) {
+    for (kind, value) in read_attributes(reply.body.get(netfilter::FAMILY_HEADER..)?) {
         match kind {
             NFTA_RULE_TABLE => ours = plain_text(value) == table,
             NFTA_RULE_CHAIN => chain = plain_text(value),

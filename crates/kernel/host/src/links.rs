@@ -7,10 +7,10 @@ mod seen;
 pub(crate) use create::{by_port, create, remove, set, set_isolated};
 pub(crate) use seen::{Seen, SeenKind, dump, find};
 
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Socket, route_request};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
+use shoal_netlink::protocols::NETLINK_ROUTE;
 use std::io;
 
 /// Brings `lo` of the calling thread's namespace up.
@@ -19,7 +19,7 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     message.attributes.push(LinkAttribute::IfName("lo".into()));
-    let request = Request::route(&RouteNetlinkMessage::SetLink(message), 0);
+    let request = route_request(&RouteNetlinkMessage::SetLink(message), 0);
     Socket::open(NETLINK_ROUTE)
         .and_then(|mut socket| socket.request(&request))
         .map(drop)

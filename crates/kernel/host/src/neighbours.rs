@@ -3,7 +3,7 @@
 
 use crate::Reason;
 use crate::addresses::family;
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Request, Socket, route_reply, route_request};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -29,11 +29,11 @@ fn neighbour_message(index: u32, neighbour: &Neighbour) -> NeighbourMessage {
 }
 
 pub(crate) fn add(index: u32, neighbour: &Neighbour) -> Request {
-    Request::route(&RouteNetlinkMessage::NewNeighbour(neighbour_message(index, neighbour)), CREATE_OR_REPLACE)
+    route_request(&RouteNetlinkMessage::NewNeighbour(neighbour_message(index, neighbour)), CREATE_OR_REPLACE)
 }
 
 pub(crate) fn remove(index: u32, neighbour: &Neighbour) -> Request {
-    Request::route(&RouteNetlinkMessage::DelNeighbour(neighbour_message(index, neighbour)), 0)
+    route_request(&RouteNetlinkMessage::DelNeighbour(neighbour_message(index, neighbour)), 0)
 }
 
 fn forwarding_message(index: u32, entry: &Forwarding) -> NeighbourMessage {
@@ -51,18 +51,18 @@ fn forwarding_message(index: u32, entry: &Forwarding) -> NeighbourMessage {
 }
 
 pub(crate) fn add_forwarding(index: u32, entry: &Forwarding) -> Request {
-    Request::route(&RouteNetlinkMessage::NewNeighbour(forwarding_message(index, entry)), CREATE_OR_REPLACE)
+    route_request(&RouteNetlinkMessage::NewNeighbour(forwarding_message(index, entry)), CREATE_OR_REPLACE)
 }
 
 pub(crate) fn remove_forwarding(index: u32, entry: &Forwarding) -> Request {
-    Request::route(&RouteNetlinkMessage::DelNeighbour(forwarding_message(index, entry)), 0)
+    route_request(&RouteNetlinkMessage::DelNeighbour(forwarding_message(index, entry)), 0)
 }
 
 fn dump_family(socket: &mut Socket, family: AddressFamily) -> Result<Vec<NeighbourMessage>, Reason> {
     let mut message = NeighbourMessage::default();
     message.header.family = family;
-    let replies = socket.dump(&Request::route(&RouteNetlinkMessage::GetNeighbour(message), 0))?;
-    let read = |reply: &crate::netlink::Reply| match reply.route()? {
+    let replies = socket.dump(&route_request(&RouteNetlinkMessage::GetNeighbour(message), 0))?;
+    let read = |reply: &crate::netlink::Reply| match route_reply(reply)? {
         RouteNetlinkMessage::NewNeighbour(message) => Some(message),
         _ => None,
     };

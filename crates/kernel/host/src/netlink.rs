@@ -1,35 +1,19 @@
-//! Netlink spoken synchronously: messages out, answers in, with a deadline. Protocol numbers are those of
-//! `linux/netlink.h`.
+//! Messages of the kernel's link, address and routing code as netlink requests and replies.
 
-mod attributes;
-mod socket;
+pub(crate) use shoal_netlink::{Attributes, Reply, Request, Socket, read_attributes};
 
-pub(crate) use attributes::{Attributes, read_attributes};
-pub(crate) use socket::{Reply, Request, Socket};
-
-use crate::Reason;
 use netlink_packet_core::{NetlinkSerializable, ParseableParametrized};
 use netlink_packet_route::RouteNetlinkMessage;
 
-impl Request {
-    /// A message to the kernel's link, address and routing code.
-    pub(crate) fn route(message: &RouteNetlinkMessage, flags: u16) -> Self {
-        let mut body = vec![0; message.buffer_len()];
-        message.serialize(&mut body);
-        Self { kind: message.message_type(), flags, body }
-    }
+/// A message to the kernel's link, address and routing code.
+pub(crate) fn route_request(message: &RouteNetlinkMessage, flags: u16) -> Request {
+    let mut body = vec![0; message.buffer_len()];
+    message.serialize(&mut body);
+    Request { kind: message.message_type(), flags, body }
 }
 
-impl Reply {
-    /// The answer as a message of the kernel's link, address and routing code. `None` for one that cannot be
-    /// understood: a foreign device of an unknown sort must not hide everything else, and what Shoal made itself can
-    /// always be understood.
-    pub(crate) fn route(&self) -> Option<RouteNetlinkMessage> {
-        RouteNetlinkMessage::parse_with_param(self.body.as_slice(), self.kind).ok()
-    }
-}
-
-/// The `Malformed` reason with these words.
-pub(crate) fn malformed(words: &str) -> Reason {
-    Reason::Malformed(words.to_owned())
+/// The answer as a message of the kernel's link, address and routing code. `None` for one that cannot be understood: a
+/// foreign device of an unknown sort must not hide everything else, and what Shoal made itself can always be understood.
+pub(crate) fn route_reply(reply: &Reply) -> Option<RouteNetlinkMessage> {
+    RouteNetlinkMessage::parse_with_param(reply.body.as_slice(), reply.kind).ok()
 }

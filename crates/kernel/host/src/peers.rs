@@ -3,7 +3,7 @@
 
 use crate::Reason;
 use crate::links::{Seen, SeenKind, find};
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Socket, route_reply, route_request};
 use crate::session::Session;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -17,8 +17,8 @@ fn known_as(socket: &mut Socket, namespace: &File) -> Result<Option<i32>, Reason
     let mut message = NsidMessage::default();
     // Descriptors are not negative.
     message.attributes.push(NsidAttribute::Fd(namespace.as_raw_fd().cast_unsigned()));
-    let replies = socket.request(&Request::route(&RouteNetlinkMessage::GetNsId(message), 0))?;
-    Ok(replies.iter().find_map(|reply| match reply.route()? {
+    let replies = socket.request(&route_request(&RouteNetlinkMessage::GetNsId(message), 0))?;
+    Ok(replies.iter().find_map(|reply| match route_reply(reply)? {
         RouteNetlinkMessage::NewNsId(message) => {
             message.attributes.iter().find_map(|attribute| match attribute {
                 NsidAttribute::Id(id) if *id >= 0 => Some(*id),

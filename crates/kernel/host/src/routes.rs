@@ -2,7 +2,7 @@
 
 use crate::Reason;
 use crate::addresses::family;
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Request, Socket, route_reply, route_request};
 use ipnet::IpNet;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
@@ -52,14 +52,14 @@ pub(crate) fn add(index: u32, route: &Route) -> Request {
     let mut message = route_message(index, route);
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = if route.via.is_some() { RouteScope::Universe } else { RouteScope::Link };
-    Request::route(&RouteNetlinkMessage::NewRoute(message), CREATE_OR_REPLACE)
+    route_request(&RouteNetlinkMessage::NewRoute(message), CREATE_OR_REPLACE)
 }
 
 pub(crate) fn remove(index: u32, route: &Route) -> Request {
     let mut message = route_message(index, route);
     // "Nowhere" lets the kernel compare all but the scope.
     message.header.scope = RouteScope::NoWhere;
-    Request::route(&RouteNetlinkMessage::DelRoute(message), 0)
+    route_request(&RouteNetlinkMessage::DelRoute(message), 0)
 }
 
 /// A route that the kernel shows.
@@ -74,8 +74,8 @@ pub(crate) struct SeenRoute {
 
 /// Every route of the namespace to other hosts. Routes over links that are not in `names` are left out.
 pub(crate) fn dump(socket: &mut Socket, names: &BTreeMap<u32, String>) -> Result<Vec<SeenRoute>, Reason> {
-    let request = Request::route(&RouteNetlinkMessage::GetRoute(RouteMessage::default()), 0);
-    Ok(socket.dump(&request)?.iter().filter_map(|reply| read_route(reply.route()?, names)).collect())
+    let request = route_request(&RouteNetlinkMessage::GetRoute(RouteMessage::default()), 0);
+    Ok(socket.dump(&request)?.iter().filter_map(|reply| read_route(route_reply(reply)?, names)).collect())
 }
 
 fn read_route(message: RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<SeenRoute> {
@@ -143,17 +143,17 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 }
 
 pub(crate) fn add_rule(rule: &Rule) -> Request {
-    Request::route(&RouteNetlinkMessage::NewRule(rule_message(rule)), CREATE_NEW)
+    route_request(&RouteNetlinkMessage::NewRule(rule_message(rule)), CREATE_NEW)
 }
 
 pub(crate) fn remove_rule(rule: &Rule) -> Request {
-    Request::route(&RouteNetlinkMessage::DelRule(rule_message(rule)), 0)
+    route_request(&RouteNetlinkMessage::DelRule(rule_message(rule)), 0)
 }
 
 /// Every rule of the socket's namespace that chooses a table, beyond the three that it was born with.
 pub(crate) fn dump_rules(socket: &mut Socket) -> Result<Vec<Rule>, Reason> {
-    let request = Request::route(&RouteNetlinkMessage::GetRule(RuleMessage::default()), 0);
-    Ok(socket.dump(&request)?.iter().filter_map(|reply| read_rule(reply.route()?)).collect())
+    let request = route_request(&RouteNetlinkMessage::GetRule(RuleMessage::default()), 0);
+    Ok(socket.dump(&request)?.iter().filter_map(|reply| read_rule(route_reply(reply)?)).collect())
 }
 
 fn read_rule(message: RouteNetlinkMessage) -> Option<Rule> {

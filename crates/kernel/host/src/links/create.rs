@@ -2,7 +2,7 @@
 
 use super::{Seen, SeenKind, dump, find};
 use crate::addresses;
-use crate::netlink::Request;
+use crate::netlink::route_request;
 use crate::peers;
 use crate::session::Session;
 use crate::{Reason, sysctl};
@@ -161,7 +161,7 @@ fn create_vxlan(
     message.attributes.push(LinkAttribute::NetNsFd(descriptor(session, namespace)?));
     let marked = (*namespace == NamespaceName::Host).then_some(name);
     match new_link(session, &NamespaceName::Host, message, marked) {
-        Err(Reason::Kernel { errno: Errno::EEXIST, .. }) => Err(Reason::VniInUse { vni, port }),
+        Err(e) if e.errno() == Some(Errno::EEXIST) => Err(Reason::VniInUse { vni, port }),
         result => result,
     }
 }
@@ -215,16 +215,16 @@ fn new_link<'n>(
     marked: impl IntoIterator<Item = &'n str>,
 ) -> Result<(), Reason> {
     let owner = session.host.config.owner.clone();
-    let mut requests = vec![Request::route(&RouteNetlinkMessage::NewLink(message), CREATE_NEW)];
+    let mut requests = vec![route_request(&RouteNetlinkMessage::NewLink(message), CREATE_NEW)];
     requests.extend(marked.into_iter().map(|name| {
         let mut mark = LinkMessage::default();
         mark.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::IfAlias(owner.clone())];
-        Request::route(&RouteNetlinkMessage::SetLink(mark), 0)
+        route_request(&RouteNetlinkMessage::SetLink(mark), 0)
     }));
     let entered = session.namespace(namespace)?;
     entered.forget_indexes();
     match entered.route.batch(&requests)?.into_iter().next() {
-        Some((_, reason)) => Err(reason),
+        Some((_, reason)) => Err(reason.into()),
         None => Ok(()),
     }
 }
@@ -241,8 +241,9 @@ fn change(
         message.header.change_mask = LinkFlags::Up;
         message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     }
-    let request = Request::route(&RouteNetlinkMessage::SetLink(message), 0);
-    session.namespace(namespace)?.route.request(&request).map(drop)
+    let request = route_request(&RouteNetlinkMessage::SetLink(message), 0);
+    session.namespace(namespace)?.route.request(&request)?;
+    Ok(())
 }
 
 /// Properties that are set after birth, and addresses.
@@ -257,7 +258,7 @@ fn finish(
     let index = entered.index_of(name)?;
     let requests: Vec<_> = link.addresses.iter().map(|a| addresses::add(index, *a)).collect();
     match entered.route.batch(&requests)?.into_iter().next() {
-        Some((_, reason)) => Err(reason),
+        Some((_, reason)) => Err(reason.into()),
         None => Ok(()),
     }
 }
@@ -322,8 +323,9 @@ fn isolate(session: &mut Session<'_>, namespace: &NamespaceName, port: &str, on:
             LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(on)])),
         ]),
     ];
-    let request = Request::route(&RouteNetlinkMessage::NewLink(message), 0);
-    session.namespace(namespace)?.route.request(&request).map(drop)
+    let request = route_request(&RouteNetlinkMessage::NewLink(message), 0);
+    session.namespace(namespace)?.route.request(&request)?;
+    Ok(())
 }
 
 /// Isolates the ports of these bridges, if they have to be (see [`by_port`]), and no others of Shoal's.
@@ -359,8 +361,8 @@ fn delete(session: &mut Session<'_>, namespace: &NamespaceName, name: &str) -> R
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     let entered = session.namespace(namespace)?;
     entered.forget_indexes();
-    match entered.route.request(&Request::route(&RouteNetlinkMessage::DelLink(message), 0)) {
-        Err(Reason::Kernel { errno: Errno::ENODEV, .. }) => Ok(()),
-        result => result.map(drop),
+    match entered.route.request(&route_request(&RouteNetlinkMessage::DelLink(message), 0)) {
+        Err(e) if e.errno() == Some(Errno::ENODEV) => Ok(()),
+        result => Ok(result.map(drop)?),
     }
 }

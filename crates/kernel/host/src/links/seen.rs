@@ -1,7 +1,7 @@
 //! A link as the kernel shows it.
 
 use crate::Reason;
-use crate::netlink::{Request, Socket};
+use crate::netlink::{Socket, route_reply, route_request};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
@@ -48,18 +48,18 @@ pub(crate) enum SeenKind {
 
 /// Every link of the socket's namespace.
 pub(crate) fn dump(socket: &mut Socket) -> Result<Vec<Seen>, Reason> {
-    let request = Request::route(&RouteNetlinkMessage::GetLink(LinkMessage::default()), 0);
-    Ok(socket.dump(&request)?.iter().filter_map(|reply| read(reply.route()?)).collect())
+    let request = route_request(&RouteNetlinkMessage::GetLink(LinkMessage::default()), 0);
+    Ok(socket.dump(&request)?.iter().filter_map(|reply| read(route_reply(reply)?)).collect())
 }
 
 /// The link of that name, if there is one.
 pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Seen>, Reason> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    match socket.request(&Request::route(&RouteNetlinkMessage::GetLink(message), 0)) {
-        Ok(replies) => Ok(replies.iter().find_map(|reply| read(reply.route()?))),
-        Err(Reason::Kernel { errno: Errno::ENODEV, .. }) => Ok(None),
-        Err(reason) => Err(reason),
+    match socket.request(&route_request(&RouteNetlinkMessage::GetLink(message), 0)) {
+        Ok(replies) => Ok(replies.iter().find_map(|reply| read(route_reply(reply)?))),
+        Err(e) if e.errno() == Some(Errno::ENODEV) => Ok(None),
+        Err(reason) => Err(reason.into()),
     }
 }
 

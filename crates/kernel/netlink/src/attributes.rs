@@ -9,15 +9,17 @@ const HEADER: usize = 4;
 
 /// A growing list of attributes.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Attributes(Vec<u8>);
+pub struct Attributes(Vec<u8>);
 
 impl Attributes {
-    pub(crate) fn new() -> Self {
+    /// An empty list.
+    pub fn new() -> Self {
         Self::default()
     }
 
     /// A value in the byte order it already has.
-    pub(crate) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    #[must_use]
+    pub fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         // Every value here is far below 64 KiB: the longest is a rule's user data.
         let length = u16::try_from(HEADER + value.len()).unwrap_or(u16::MAX);
         self.0.extend_from_slice(&length.to_ne_bytes());
@@ -28,29 +30,33 @@ impl Attributes {
     }
 
     /// A number in network byte order.
-    pub(crate) fn be32(self, kind: u16, value: u32) -> Self {
+    #[must_use]
+    pub fn be32(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
     /// A text with its final zero.
-    pub(crate) fn text(self, kind: u16, value: &str) -> Self {
+    #[must_use]
+    pub fn text(self, kind: u16, value: &str) -> Self {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes)
     }
 
     /// Attributes within an attribute.
-    pub(crate) fn nested(self, kind: u16, inner: &Attributes) -> Self {
+    #[must_use]
+    pub fn nested(self, kind: u16, inner: &Attributes) -> Self {
         self.bytes(kind | NESTED, &inner.0)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The list as it is sent.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// The attributes in a buffer, type without flags; ends at the first that is not whole.
-pub(crate) fn read_attributes(mut buffer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn read_attributes(mut buffer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(buffer.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(buffer.get(2..4)?.try_into().ok()?);

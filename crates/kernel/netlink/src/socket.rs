@@ -1,7 +1,6 @@
 //! The socket: request with acknowledgement, dump, and many requests with one acknowledgement.
 
-use super::{malformed, read_attributes};
-use crate::Reason;
+use crate::{Error, read_attributes};
 use netlink_sys::SocketAddr;
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
@@ -36,34 +35,34 @@ const DUMP_ATTEMPTS: usize = 10;
 
 /// A message to the kernel.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub struct Request {
     /// Message type.
-    pub(crate) kind: u16,
+    pub kind: u16,
     /// Flags beyond those that the verb adds.
-    pub(crate) flags: u16,
+    pub flags: u16,
     /// What follows the header.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// A message from the kernel.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// Message type.
-    pub(crate) kind: u16,
+    pub kind: u16,
     /// What follows the header.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// A netlink socket of the namespace in which the opening thread was.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
 }
 
 impl Socket {
     /// Opens a socket of this netlink family in the calling thread's namespace.
-    pub(crate) fn open(protocol: isize) -> Result<Self, Reason> {
+    pub fn open(protocol: isize) -> Result<Self, Error> {
         let open = || -> io::Result<netlink_sys::Socket> {
             let mut inner = netlink_sys::Socket::new(protocol)?;
             inner.bind_auto()?;
@@ -75,11 +74,11 @@ impl Socket {
             setsockopt(&inner, SndBufForce, &SEND_BYTES)?;
             Ok(inner)
         };
-        Ok(Self { inner: open().map_err(Reason::Socket)?, sequence: 0 })
+        Ok(Self { inner: open().map_err(Error::Socket)?, sequence: 0 })
     }
 
     /// Sends one request and waits until the kernel has done it; returns what it answered, if anything.
-    pub(crate) fn request(&mut self, request: &Request) -> Result<Vec<Reply>, Reason> {
+    pub fn request(&mut self, request: &Request) -> Result<Vec<Reply>, Error> {
         let sequence = self.send([(request, NLM_F_ACK)])?;
         let mut replies = Vec::new();
         loop {
@@ -97,16 +96,16 @@ impl Socket {
     }
 
     /// Asks for all objects of a sort, again if they changed meanwhile.
-    pub(crate) fn dump(&mut self, request: &Request) -> Result<Vec<Reply>, Reason> {
+    pub fn dump(&mut self, request: &Request) -> Result<Vec<Reply>, Error> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(replies) = self.dump_once(request)? {
                 return Ok(replies);
             }
         }
-        Err(Reason::Unsteady)
+        Err(Error::Unsteady)
     }
 
-    fn dump_once(&mut self, request: &Request) -> Result<Option<Vec<Reply>>, Reason> {
+    fn dump_once(&mut self, request: &Request) -> Result<Option<Vec<Reply>>, Error> {
         let sequence = self.send([(request, NLM_F_DUMP)])?;
         let mut replies = Vec::new();
         let mut steady = true;
@@ -118,7 +117,7 @@ impl Socket {
                 steady &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.outcome()? {
                     Outcome::Done => return Ok(steady.then_some(replies)),
-                    Outcome::Failed(Reason::Kernel { errno: Errno::EINTR, .. }) => return Ok(None),
+                    Outcome::Failed(Error::Kernel { errno: Errno::EINTR, .. }) => return Ok(None),
                     Outcome::Failed(reason) => return Err(reason),
                     Outcome::Reply(reply) => replies.push(reply),
                 }
@@ -127,7 +126,7 @@ impl Socket {
     }
 
     /// Sends many requests, acknowledged together; returns those that failed, by position. The others are done.
-    pub(crate) fn batch(&mut self, requests: &[Request]) -> Result<Vec<(usize, Reason)>, Reason> {
+    pub fn batch(&mut self, requests: &[Request]) -> Result<Vec<(usize, Error)>, Error> {
         let mut failed = Vec::new();
         for (round, chunk) in requests.chunks(BATCH_REQUESTS).enumerate() {
             let flags = |i: usize| if i + 1 == chunk.len() { NLM_F_ACK } else { 0 };
@@ -152,7 +151,7 @@ impl Socket {
 
     /// Sends requests that the kernel carries out all or not at all (as netfilter's batches are); the first failure
     /// is the reason.
-    pub(crate) fn transaction(&mut self, requests: &[Request], end: &Request) -> Result<(), Reason> {
+    pub fn transaction(&mut self, requests: &[Request], end: &Request) -> Result<(), Error> {
         let count = requests.len();
         // The end marker itself is never acknowledged by older kernels, so the last real request is.
         let marked =
@@ -174,12 +173,12 @@ impl Socket {
     }
 
     /// Sends requests in one system call; returns the last one's sequence number.
-    fn send<'r>(&mut self, requests: impl IntoIterator<Item = (&'r Request, u16)>) -> Result<u32, Reason> {
+    fn send<'r>(&mut self, requests: impl IntoIterator<Item = (&'r Request, u16)>) -> Result<u32, Error> {
         let mut buffer = Vec::new();
         for (request, flags) in requests {
             self.sequence = self.sequence.wrapping_add(1);
-            let length =
-                u32::try_from(HEADER + request.body.len()).map_err(|_| malformed("request too long"))?;
+            let length = u32::try_from(HEADER + request.body.len())
+                .map_err(|_| Error::malformed("request too long"))?;
             buffer.extend_from_slice(&length.to_ne_bytes());
             buffer.extend_from_slice(&request.kind.to_ne_bytes());
             buffer.extend_from_slice(&(request.flags | flags | NLM_F_REQUEST).to_ne_bytes());
@@ -188,24 +187,24 @@ impl Socket {
             buffer.extend_from_slice(&request.body);
             buffer.resize(buffer.len().next_multiple_of(4), 0);
         }
-        self.inner.send(&buffer, 0).map_err(Reason::Socket)?;
+        self.inner.send(&buffer, 0).map_err(Error::Socket)?;
         Ok(self.sequence)
     }
 
     /// The next messages from the kernel.
-    fn receive(&mut self) -> Result<Vec<Message>, Reason> {
+    fn receive(&mut self) -> Result<Vec<Message>, Error> {
         let mut buffer: Vec<u8> = Vec::with_capacity(RECEIVE_BYTES);
         match self.inner.recv(&mut buffer, libc::MSG_TRUNC) {
-            Ok(length) if length > RECEIVE_BYTES => return Err(malformed("answer too long")),
+            Ok(length) if length > RECEIVE_BYTES => return Err(Error::malformed("answer too long")),
             Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Reason::Timeout),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Error::Timeout),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Vec::new()),
-            Err(e) => return Err(Reason::Socket(e)),
+            Err(e) => return Err(Error::Socket(e)),
         }
         let mut messages = Vec::new();
         let mut rest = buffer.as_slice();
         while !rest.is_empty() {
-            let message = Message::read(rest).ok_or_else(|| malformed("answer cut short"))?;
+            let message = Message::read(rest).ok_or_else(|| Error::malformed("answer cut short"))?;
             rest = rest.get((HEADER + message.body.len()).next_multiple_of(4)..).unwrap_or_default();
             messages.push(message);
         }
@@ -223,7 +222,7 @@ struct Message {
 
 enum Outcome {
     Done,
-    Failed(Reason),
+    Failed(Error),
     Reply(Reply),
 }
 
@@ -238,7 +237,7 @@ impl Message {
         })
     }
 
-    fn outcome(self) -> Result<Outcome, Reason> {
+    fn outcome(self) -> Result<Outcome, Error> {
         if self.kind != NLMSG_ERROR && self.kind != NLMSG_DONE {
             return Ok(Outcome::Reply(Reply { kind: self.kind, body: self.body }));
         }
@@ -246,13 +245,13 @@ impl Message {
         let code = match read_u32(&self.body, 0) {
             Some(code) => code.cast_signed(),
             None if self.kind == NLMSG_DONE => 0,
-            None => return Err(malformed("error message cut short")),
+            None => return Err(Error::malformed("error message cut short")),
         };
         if code >= 0 {
             return Ok(Outcome::Done);
         }
         let errno = Errno::from_raw(code.saturating_neg());
-        Ok(Outcome::Failed(Reason::Kernel { errno, words: self.words() }))
+        Ok(Outcome::Failed(Error::Kernel { errno, words: self.words() }))
     }
 
     /// The kernel's own words: they follow the copy of the request, of which only the header is there if capped.
