@@ -47,6 +47,7 @@ struct slot_key {
 /* A real server of one service; its number is never given out twice. */
 struct server {
 	struct address address;
+	struct address address6; /* where it has one of each family; else zero */
 	__u8 mac[6];
 	__u16 port; /* 0 keeps the client's */
 	__u32 service;
@@ -84,6 +85,7 @@ enum drop {
 /* A namespace whose own connections are balanced. */
 struct sandbox {
 	struct address ingress; /* its address on the ingress network, or zero */
+	struct address ingress6; /* its second one there, of the other family, or zero */
 	__u32 flags;
 	__u32 count;
 	__u32 networks[SANDBOX_NETWORKS_MAX];
@@ -133,6 +135,7 @@ struct entry_flow {
 /* One local task on the ingress network, by the interface number of its port in the overlay's namespace. */
 struct mesh_task {
 	struct address address;
+	struct address address6; /* where it has one of each family; else zero */
 	__u8 mac[6];
 	__u8 zero[2];
 };

@@ -14,6 +14,8 @@
 #define MARK_TO_OVERLAY 0x5b0a1001
 #define MARK_TO_CLIENT 0x5b0a1002
 
+#define FAMILY_TRIES 16
+
 INLINE struct mesh *mesh(void)
 {
 	__u32 first = 0;
@@ -21,12 +23,9 @@ INLINE struct mesh *mesh(void)
 	return bpf_map_lookup_elem(&mesh_settings, &first);
 }
 
-INLINE bool is_node_address(__u32 ipv4)
+INLINE bool is_node_address(const struct address *address)
 {
-	struct address address;
-
-	set_ipv4(&address, ipv4);
-	return bpf_map_lookup_elem(&node_addresses, &address) != 0;
+	return bpf_map_lookup_elem(&node_addresses, address) != 0;
 }
 
 /* Whether the packet starts a new connection on top of a flow that is over or was only begun with a draining server. */
@@ -56,17 +55,34 @@ INLINE struct server *kept_server(const struct packet *packet, struct entry_flow
 	return server;
 }
 
+/* Whether the server has an address of the client's family. */
+INLINE bool can_serve(const struct server *server, bool ipv4)
+{
+	if (ipv4)
+		return is_ipv4(&server->address);
+	return !is_ipv4(&server->address) || server->address6.word[0];
+}
+
 /* A TCP packet from the middle of a connection that is not known here takes no turn of the round robin: its server is
  * found again if there is but one, and else resets the connection, which is what its client must learn anyway.
+ * Servers that do not speak the client's family are passed over; where there are very many of them in a row, as when
+ * none speaks it, the node refuses the connection.
  */
 INLINE struct server *new_server(const struct packet *packet, const struct entry_key *key,
 				 const struct service *service, __u32 *number)
 {
-	__u32 client = hash_address(&key->client);
+	bool takes_turn = service->scheduler != SCHEDULER_SOURCE_HASH &&
+			  (packet->protocol != PROTOCOL_TCP || opens(packet));
+	__u32 position = takes_turn ? next_turn(service) : hash_address(&key->client);
+	struct server *server;
 
-	if (packet->protocol == PROTOCOL_TCP && !opens(packet))
-		return server_at(service, client, number);
-	return choose(service, client, number);
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < FAMILY_TRIES; i++) {
+		server = server_at(service, position + i, number);
+		if (!server || can_serve(server, packet->is_ipv4))
+			return server;
+	}
+	return 0;
 }
 
 INLINE struct server *schedule(const struct packet *packet, const struct entry_key *key,
@@ -89,8 +105,8 @@ INLINE struct server *schedule(const struct packet *packet, const struct entry_k
 
 INLINE void key_of_request(const struct packet *packet, struct entry_key *key)
 {
-	set_ipv4(&key->client, packet->source);
-	set_ipv4(&key->node, packet->destination);
+	key->client = packet->source;
+	key->node = packet->destination;
 	key->client_port = packet->source_port;
 	key->port = packet->destination_port;
 	key->protocol = packet->protocol;
@@ -98,8 +114,8 @@ INLINE void key_of_request(const struct packet *packet, struct entry_key *key)
 
 INLINE void key_of_answer(const struct packet *packet, struct entry_key *key)
 {
-	set_ipv4(&key->client, packet->destination);
-	set_ipv4(&key->node, packet->source);
+	key->client = packet->destination;
+	key->node = packet->source;
 	key->client_port = packet->destination_port;
 	key->port = packet->source_port;
 	key->protocol = packet->protocol;
@@ -123,7 +139,7 @@ int entry_in(struct __sk_buff *skb)
 	port.port = packet.destination_port;
 	port.protocol = packet.protocol;
 	service = bpf_map_lookup_elem(&port_services, &port);
-	if (!service || !is_node_address(packet.destination) || !settings || !settings->gateway_port)
+	if (!service || !is_node_address(&packet.destination) || !settings || !settings->gateway_port)
 		return TC_ACT_OK;
 	now = bpf_ktime_get_ns();
 	key_of_request(&packet, &key);
@@ -163,13 +179,11 @@ int entry_back(struct __sk_buff *skb)
 {
 	struct mesh *settings = mesh();
 	struct ethernet ethernet;
-	__u32 source;
+	struct address source;
 
-	if (skb->protocol != swap16(ETHERTYPE_IPV4) || !settings ||
-	    bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
-	    bpf_skb_load_bytes(skb, IPV4_SOURCE_AT, &source, sizeof(source)))
+	if (!settings || bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) || !read_source(skb, &source))
 		return TC_ACT_OK;
-	if (!same_mac(ethernet.destination, settings->entry_mac) || !is_node_address(source))
+	if (!same_mac(ethernet.destination, settings->entry_mac) || !is_node_address(&source))
 		return TC_ACT_OK;
 	skb->mark = MARK_TO_CLIENT;
 	return bpf_redirect_peer(settings->sandbox_gateway, 0);

@@ -7,8 +7,10 @@
 
 #define ETHERNET_BYTES 14
 #define IPV4_CHECKSUM_AT (ETHERNET_BYTES + 10)
-#define IPV4_SOURCE_AT (ETHERNET_BYTES + 12)
-#define IPV4_DESTINATION_AT (ETHERNET_BYTES + 16)
+#define IPV4_SOURCE_AT 12
+#define IPV4_DESTINATION_AT 16
+#define IPV6_SOURCE_AT 8
+#define IPV6_DESTINATION_AT 24
 #define TCP_CHECKSUM_AT 16
 #define UDP_CHECKSUM_AT 6
 #define SOURCE_PORT_AT 0
@@ -20,6 +22,12 @@
 #define TCP_ACK 0x10
 
 #define FRAGMENT_BITS 0x3fff /* "more fragments" and the offset */
+
+#define IPV6_HOP_BY_HOP 0
+#define IPV6_ROUTING 43
+#define IPV6_FRAGMENT 44
+#define IPV6_DESTINATION_OPTIONS 60
+#define EXTENSIONS_MAX 6
 
 struct ethernet {
 	__u8 destination[6];
@@ -40,40 +48,123 @@ struct ipv4 {
 	__u32 destination;
 };
 
-/* A TCP or UDP packet over IPv4. */
-struct packet {
-	__u32 source; /* addresses and ports in network byte order */
-	__u32 destination;
+struct ipv6 {
+	__u32 version_and_class;
+	__u16 length;
+	__u8 next;
+	__u8 hops;
+	struct address source;
+	struct address destination;
+};
+
+struct ipv6_extension {
+	__u8 next;
+	__u8 eights; /* beyond the first one */
+};
+
+/* As much of a transport header as is looked at. */
+struct transport {
 	__u16 source_port;
 	__u16 destination_port;
+	__u8 in_between[9];
+	__u8 tcp_flags;
+};
+
+/* A TCP or UDP packet of either family. */
+struct packet {
+	struct address source;
+	struct address destination;
+	__u16 source_port; /* ports in network byte order */
+	__u16 destination_port;
 	__u32 transport_at;
+	bool is_ipv4;
 	__u8 protocol;
 	__u8 tcp_flags; /* 0 for UDP */
 };
 
-/* False for everything but whole TCP and UDP packets over IPv4: fragments have no ports to go by. */
-INLINE bool read_packet(struct __sk_buff *skb, struct packet *packet)
+/* Finds the transport header behind those of IPv6. False where there are more than anybody sends, or such as nobody
+ * may look behind.
+ */
+INLINE bool skip_extensions(struct __sk_buff *skb, struct packet *packet, __u8 next)
+{
+	struct ipv6_extension extension;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+		if (next != IPV6_HOP_BY_HOP && next != IPV6_ROUTING && next != IPV6_DESTINATION_OPTIONS)
+			break;
+		if (bpf_skb_load_bytes(skb, packet->transport_at, &extension, sizeof(extension)))
+			return false;
+		next = extension.next;
+		packet->transport_at += (extension.eights + 1) * 8;
+	}
+	packet->protocol = next;
+	return true;
+}
+
+INLINE bool read_ipv4_header(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv4 ip;
-	__u16 ports[2];
 
-	if (skb->protocol != swap16(ETHERTYPE_IPV4) || bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)))
-		return false;
-	if (ip.protocol != PROTOCOL_TCP && ip.protocol != PROTOCOL_UDP)
-		return false;
-	if (ip.fragment & swap16(FRAGMENT_BITS))
+	if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)) || ip.fragment & swap16(FRAGMENT_BITS))
 		return false;
 	packet->transport_at = ETHERNET_BYTES + (ip.version_and_words & 0x0f) * 4;
-	if (bpf_skb_load_bytes(skb, packet->transport_at, ports, sizeof(ports)))
+	packet->is_ipv4 = true;
+	packet->protocol = ip.protocol;
+	set_ipv4(&packet->source, ip.source);
+	set_ipv4(&packet->destination, ip.destination);
+	return true;
+}
+
+INLINE bool read_ipv6_header(struct __sk_buff *skb, struct packet *packet)
+{
+	struct ipv6 ip;
+
+	if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)))
 		return false;
-	packet->tcp_flags = 0;
-	if (ip.protocol == PROTOCOL_TCP && bpf_skb_load_bytes(skb, packet->transport_at + 13, &packet->tcp_flags, 1))
-		return false;
+	packet->transport_at = ETHERNET_BYTES + sizeof(ip);
+	packet->is_ipv4 = false;
 	packet->source = ip.source;
 	packet->destination = ip.destination;
-	packet->source_port = ports[0];
-	packet->destination_port = ports[1];
-	packet->protocol = ip.protocol;
+	return skip_extensions(skb, packet, ip.next);
+}
+
+/* False for everything but whole TCP and UDP packets: fragments have no ports to go by. */
+INLINE bool read_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	struct transport transport;
+	bool tcp;
+
+	if (skb->protocol == swap16(ETHERTYPE_IPV4)) {
+		if (!read_ipv4_header(skb, packet))
+			return false;
+	} else if (skb->protocol != swap16(ETHERTYPE_IPV6) || !read_ipv6_header(skb, packet)) {
+		return false;
+	}
+	tcp = packet->protocol == PROTOCOL_TCP;
+	if (!tcp && packet->protocol != PROTOCOL_UDP)
+		return false;
+	transport.tcp_flags = 0;
+	if (tcp ? bpf_skb_load_bytes(skb, packet->transport_at, &transport, sizeof(transport)) :
+		  bpf_skb_load_bytes(skb, packet->transport_at, &transport, 4))
+		return false;
+	packet->source_port = transport.source_port;
+	packet->destination_port = transport.destination_port;
+	packet->tcp_flags = transport.tcp_flags;
+	return true;
+}
+
+/* Only where it comes from. */
+INLINE bool read_source(struct __sk_buff *skb, struct address *source)
+{
+	__u32 ipv4;
+
+	if (skb->protocol == swap16(ETHERTYPE_IPV6))
+		return !bpf_skb_load_bytes(skb, ETHERNET_BYTES + IPV6_SOURCE_AT, source, sizeof(*source));
+	if (skb->protocol != swap16(ETHERTYPE_IPV4) ||
+	    bpf_skb_load_bytes(skb, ETHERNET_BYTES + IPV4_SOURCE_AT, &ipv4, sizeof(ipv4)))
+		return false;
+	set_ipv4(source, ipv4);
 	return true;
 }
 
@@ -108,18 +199,47 @@ INLINE __u64 checksum_flags(const struct packet *packet)
 	return packet->protocol == PROTOCOL_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 }
 
-/* Writes an IPv4 address into the header at `at` and mends both checksums. */
-INLINE long set_address(struct __sk_buff *skb, const struct packet *packet, __u32 at, __u32 from, __u32 to)
+/* Writes an IPv4 address at `at` of the network header and mends both checksums. */
+INLINE long set_ipv4_address(struct __sk_buff *skb, const struct packet *packet, __u32 at, __u32 from, __u32 to)
 {
 	__u64 flags = checksum_flags(packet) | BPF_F_PSEUDO_HDR | sizeof(to);
 
-	if (from == to)
-		return 0;
 	if (bpf_l4_csum_replace(skb, checksum_at(packet), from, to, flags))
 		return -1;
 	if (bpf_l3_csum_replace(skb, IPV4_CHECKSUM_AT, from, to, sizeof(to)))
 		return -1;
-	return bpf_skb_store_bytes(skb, at, &to, sizeof(to), 0);
+	return bpf_skb_store_bytes(skb, ETHERNET_BYTES + at, &to, sizeof(to), 0);
+}
+
+/* The same for IPv6, whose header has no checksum of its own. */
+INLINE long set_ipv6_address(struct __sk_buff *skb, const struct packet *packet, __u32 at, const struct address *from,
+			     const struct address *to)
+{
+	__s64 change = bpf_csum_diff(from, sizeof(*from), to, sizeof(*to), 0);
+
+	if (bpf_l4_csum_replace(skb, checksum_at(packet), 0, change, checksum_flags(packet) | BPF_F_PSEUDO_HDR))
+		return -1;
+	return bpf_skb_store_bytes(skb, ETHERNET_BYTES + at, to, sizeof(*to), 0);
+}
+
+/* Makes the packet come from `to`, which is of its family. */
+INLINE long set_source(struct __sk_buff *skb, const struct packet *packet, const struct address *to)
+{
+	if (same_address(&packet->source, to))
+		return 0;
+	if (packet->is_ipv4)
+		return set_ipv4_address(skb, packet, IPV4_SOURCE_AT, packet->source.word[3], to->word[3]);
+	return set_ipv6_address(skb, packet, IPV6_SOURCE_AT, &packet->source, to);
+}
+
+/* Makes it go to `to`. */
+INLINE long set_destination(struct __sk_buff *skb, const struct packet *packet, const struct address *to)
+{
+	if (same_address(&packet->destination, to))
+		return 0;
+	if (packet->is_ipv4)
+		return set_ipv4_address(skb, packet, IPV4_DESTINATION_AT, packet->destination.word[3], to->word[3]);
+	return set_ipv6_address(skb, packet, IPV6_DESTINATION_AT, &packet->destination, to);
 }
 
 /* Writes a port into the transport header and mends its checksum. */

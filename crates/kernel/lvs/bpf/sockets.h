@@ -253,19 +253,25 @@ INLINE enum verdict send_to(struct bpf_sock_addr *ctx, struct sandbox *sandbox, 
 /* A task's answer to a client of the mesh must leave from the task's ingress address, or it would go out by its
  * default route and reach the client from a stranger. A server on a wildcard socket leaves the choice to the routes.
  */
-INLINE bool answers_mesh(struct bpf_sock_addr *ctx, struct sandbox *sandbox, const struct endpoint *to)
+INLINE bool answers_mesh(struct bpf_sock_addr *ctx, const struct address *own, const struct endpoint *to)
 {
 	struct task_key key = {
-		.task = sandbox->ingress,
+		.task = *own,
 		.client = to->address,
 		.client_port = to->port,
 		.protocol = PROTOCOL_UDP,
 	};
 
-	if (!sandbox->ingress.word[3] || !ctx->sk)
+	if (!own->word[3] || !ctx->sk)
 		return false;
 	key.port = swap16(ctx->sk->src_port);
 	return bpf_map_lookup_elem(&task_flows, &key) != 0;
+}
+
+/* The sandbox's IPv6 address on the ingress network, or zeros. */
+INLINE const struct address *ingress_ipv6(const struct sandbox *sandbox)
+{
+	return is_ipv4(&sandbox->ingress) ? &sandbox->ingress6 : &sandbox->ingress;
 }
 
 /* Turns the address of a real server into what this socket asked for. */
@@ -333,6 +339,19 @@ INLINE void write_ipv6(struct bpf_sock_addr *ctx, const struct endpoint *endpoin
 	ctx->user_port = endpoint->port;
 }
 
+INLINE bool has_no_source(struct bpf_sock_addr *ctx)
+{
+	return !ctx->msg_src_ip6[0] && !ctx->msg_src_ip6[1] && !ctx->msg_src_ip6[2] && !ctx->msg_src_ip6[3];
+}
+
+INLINE void set_source_ipv6(struct bpf_sock_addr *ctx, const struct address *from)
+{
+	ctx->msg_src_ip6[0] = from->word[0];
+	ctx->msg_src_ip6[1] = from->word[1];
+	ctx->msg_src_ip6[2] = from->word[2];
+	ctx->msg_src_ip6[3] = from->word[3];
+}
+
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
@@ -373,7 +392,7 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	verdict = send_to(ctx, sandbox, netns, &to);
 	if (verdict == TRANSLATED)
 		write_ipv4(ctx, &to);
-	else if (verdict == LEAVE && !ctx->msg_src_ip4 && answers_mesh(ctx, sandbox, &to))
+	else if (verdict == LEAVE && !ctx->msg_src_ip4 && answers_mesh(ctx, &sandbox->ingress, &to))
 		ctx->msg_src_ip4 = sandbox->ingress.word[3];
 	return verdict != REFUSED;
 }
@@ -397,6 +416,8 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	verdict = send_to(ctx, sandbox, netns, &to);
 	if (verdict == TRANSLATED)
 		write_ipv6(ctx, &to);
+	else if (verdict == LEAVE && has_no_source(ctx) && answers_mesh(ctx, ingress_ipv6(sandbox), &to))
+		set_source_ipv6(ctx, ingress_ipv6(sandbox));
 	return verdict != REFUSED;
 }
 

@@ -11,10 +11,10 @@
 #define CLASH_TRIES 8
 
 /* The key under which the task's answers to this client are found. */
-INLINE void key_at_task(const struct packet *packet, const struct mesh_task *task, __u16 port, struct task_key *key)
+INLINE void key_at_task(const struct packet *packet, const struct address *own, __u16 port, struct task_key *key)
 {
-	key->task = task->address;
-	set_ipv4(&key->client, packet->source);
+	key->task = *own;
+	key->client = packet->source;
 	key->client_port = packet->source_port;
 	key->port = port;
 	key->protocol = packet->protocol;
@@ -107,6 +107,14 @@ INLINE struct mesh_task *task_behind(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&mesh_tasks, &port_link);
 }
 
+/* The task's address of one family, or null. */
+INLINE const struct address *own_address(const struct mesh_task *task, bool ipv4)
+{
+	if (is_ipv4(&task->address) == ipv4)
+		return &task->address;
+	return !ipv4 && task->address6.word[0] ? &task->address6 : 0;
+}
+
 /* The task's port for a published one; 0 when the packet is not for a published port of this task. */
 INLINE __u16 target_of(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -130,6 +138,7 @@ int task_in(struct __sk_buff *skb)
 	struct mesh_task *task = task_behind(skb);
 	struct task_key key = {};
 	struct task_flow wanted = {};
+	const struct address *own;
 	struct ethernet ethernet;
 	struct packet packet;
 	__u16 target;
@@ -137,24 +146,27 @@ int task_in(struct __sk_buff *skb)
 	if (!task || bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
 	    !same_mac(ethernet.destination, task->mac) || !read_packet(skb, &packet))
 		return TC_ACT_OK;
+	own = own_address(task, packet.is_ipv4);
+	if (!own)
+		return TC_ACT_OK;
 	__builtin_memcpy(wanted.entry_mac, ethernet.source, sizeof(wanted.entry_mac));
 	wanted.client_port = packet.source_port;
-	set_ipv4(&wanted.node, packet.destination);
+	wanted.node = packet.destination;
 	target = packet.destination_port;
-	if (packet.destination != task->address.word[3]) {
+	if (!same_address(&packet.destination, own)) {
 		target = target_of(skb, &packet);
 		if (!target)
 			return TC_ACT_OK;
 		wanted.published = packet.destination_port;
 	}
-	key_at_task(&packet, task, target, &key);
+	key_at_task(&packet, own, target, &key);
 	if (!remember(&packet, &key, &wanted)) {
 		count_drop(DROP_CLASH);
 		return TC_ACT_SHOT;
 	}
 	if (set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, key.client_port) ||
 	    set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, target) ||
-	    set_address(skb, &packet, IPV4_DESTINATION_AT, packet.destination, task->address.word[3]))
+	    set_destination(skb, &packet, own))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;
 }
@@ -166,12 +178,16 @@ int task_out(struct __sk_buff *skb)
 	struct mesh_task *task = task_behind(skb);
 	struct task_key key = {};
 	struct task_flow *flow, answer;
+	const struct address *own;
 	struct packet packet;
 
-	if (!task || !read_packet(skb, &packet) || packet.source != task->address.word[3])
+	if (!task || !read_packet(skb, &packet))
 		return TC_ACT_OK;
-	key.task = task->address;
-	set_ipv4(&key.client, packet.destination);
+	own = own_address(task, packet.is_ipv4);
+	if (!own || !same_address(&packet.source, own))
+		return TC_ACT_OK;
+	key.task = packet.source;
+	key.client = packet.destination;
 	key.client_port = packet.destination_port;
 	key.port = packet.source_port;
 	key.protocol = packet.protocol;
@@ -187,7 +203,7 @@ int task_out(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if (set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, answer.client_port) ||
 	    set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, answer.published) ||
-	    set_address(skb, &packet, IPV4_SOURCE_AT, packet.source, answer.node.word[3]))
+	    set_source(skb, &packet, &answer.node))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;
 }

@@ -63,8 +63,9 @@ mirrored! {
     }
 
     /// A real server of one service.
-    struct Server [60] {
+    struct Server [76] {
         address: Address,
+        address6: Address,
         mac: [u8; 6],
         port: u16,
         service: u32,
@@ -80,8 +81,9 @@ mirrored! {
     }
 
     /// A namespace whose connections are balanced.
-    struct Sandbox [144] {
+    struct Sandbox [160] {
         ingress: Address,
+        ingress6: Address,
         flags: u32,
         count: u32,
         networks: [u32; SANDBOX_NETWORKS_MAX],
@@ -116,8 +118,9 @@ mirrored! {
     }
 
     /// A local task on the ingress network.
-    struct MeshTask [24] {
+    struct MeshTask [40] {
         address: Address,
+        address6: Address,
         mac: [u8; 6],
         zero: [u8; 2],
     }
@@ -270,6 +273,13 @@ impl From<IpAddr> for Address {
             IpAddr::V6(v6) => v6,
         };
         Self { bytes: words(v6) }
+    }
+}
+
+impl From<Option<Ipv6Addr>> for Address {
+    /// All zeros where there is none.
+    fn from(address: Option<Ipv6Addr>) -> Self {
+        address.map_or_else(Self::default, |v6| Self { bytes: words(v6) })
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn forget(maps: &Maps) -> Result<(), Error> {
 }
 
 fn at_tasks(maps: &Maps, now: u64) -> Result<(), Error> {
-    let tasks: HashSet<_> = maps.mesh_tasks.dump()?.into_iter().map(|(_, task)| task.address).collect();
+    let tasks: HashSet<_> =
+        maps.mesh_tasks.dump()?.into_iter().flat_map(|(_, task)| [task.address, task.address6]).collect();
     let mut living = HashSet::new();
     for (key, flow) in maps.task_flows.dump()? {
         let idle = now.saturating_sub(flow.seen);

@@ -97,7 +97,8 @@ fn tasks(
             }
         };
         names.insert(number, task.port_link.clone());
-        wanted.insert(number, MeshTask { address: task.address.into(), mac: task.mac.0, zero: [0; 2] });
+        let (address, address6) = (task.address.into(), task.address6.into());
+        wanted.insert(number, MeshTask { address, address6, mac: task.mac.0, zero: [0; 2] });
         for port in &task.ports {
             let key = TaskPortKey {
                 port_link: number,

@@ -71,6 +71,7 @@ fn declared(
     for task in mesh.tasks.values() {
         if let Some(Ok(sandbox)) = declared.get_mut(&task.sandbox) {
             sandbox.ingress = Address::from(task.address);
+            sandbox.ingress6 = Address::from(task.address6);
         }
     }
     declared

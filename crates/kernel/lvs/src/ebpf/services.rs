@@ -250,6 +250,7 @@ impl Planner<'_> {
     fn real_server(&mut self, key: &VirtualServiceKey, service: u32, real: &RealServer) -> u32 {
         let wanted = Server {
             address: real.address.into(),
+            address6: real.address6.into(),
             mac: real.mac.0,
             port: real.port.to_be(),
             service,

@@ -2,6 +2,8 @@
 
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "ipv6.rs"]
+mod ipv6;
 #[path = "looking.rs"]
 mod looking;
 #[path = "mesh.rs"]

@@ -11,7 +11,7 @@ use shoal_model::spec::Protocol;
 use shoal_model::{Mac, NetworkId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,6 +49,7 @@ const OVERLAY: &str = "1-overlay";
 
 pub(crate) struct Host {
     pub(crate) place: Place,
+    index: usize,
     pub(crate) address: String,
     pub(crate) engine: Option<Box<dyn VirtualServer>>,
     pub(crate) netns: Netns,
@@ -66,6 +67,8 @@ pub(crate) struct Task {
     pub(crate) netns: Netns,
     /// Whether its own connections are balanced.
     pub(crate) registered: bool,
+    /// Whether it is declared with its IPv6 address on the ingress network.
+    pub(crate) speaks_ipv6: bool,
     _responder: Responder,
 }
 
@@ -84,6 +87,8 @@ pub(crate) struct Lab {
     pub(crate) access: Access,
     /// An address that every host counts among its own, as one that moves with a fail-over does.
     pub(crate) floating: Option<IpAddr>,
+    /// Whether the ingress network has no other family.
+    pub(crate) only_ipv6: bool,
     /// Sandboxes without any overlay network, by host.
     containers: Vec<(usize, Netns)>,
     lan: Netns,
@@ -98,6 +103,10 @@ pub(crate) fn network(number: u128) -> NetworkId {
 impl Task {
     pub(crate) fn ingress_address(&self) -> String {
         format!("10.0.0.{}", 20 + self.number)
+    }
+
+    pub(crate) fn ingress_address6(&self) -> String {
+        format!("fd00::{}", 20 + self.number)
     }
 
     pub(crate) fn overlay_address(&self) -> String {
@@ -131,21 +140,30 @@ impl Host {
     }
 
     fn sandbox_address(&self) -> String {
-        format!("10.0.0.{}", &self.address["192.168.50.1".len()..].parse::<u8>().unwrap() + 2)
+        format!("10.0.0.{}", self.index + 2)
+    }
+
+    fn sandbox_address6(&self) -> String {
+        format!("fd00::{}", self.index + 2)
+    }
+
+    /// Its address on the LAN over IPv6.
+    pub(crate) fn address6(&self) -> String {
+        format!("fd50::1{}", self.index)
     }
 }
 
 static LABS: AtomicUsize = AtomicUsize::new(0);
 
 impl Lab {
-    /// Hosts 0 to `hosts - 1` at 192.168.50.10 and up, a client at 192.168.50.100, no tasks.
+    /// Hosts 0 to `hosts - 1` at `192.168.50.10` and `fd50::10` and up, a client at `.100` of both, no tasks.
     pub(crate) fn new(engine: Box<dyn Engine>, hosts: usize) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let root = PathBuf::from(format!("/tmp/shoal-test-lvs-{}-{number}", std::process::id()));
         let lan = Netns::new(root.join("lan"));
         lan.ip("link add lan0 type bridge\nlink set lan0 up");
         let client = Netns::new(root.join("client"));
-        plug(&lan, "client", &client, "192.168.50.100");
+        plug(&lan, "client", &client, &["192.168.50.100/24", "fd50::100/64"]);
         let mut lab = Self {
             engine,
             tasks: BTreeMap::new(),
@@ -156,6 +174,7 @@ impl Lab {
             affinity: None,
             access: Access::default(),
             floating: None,
+            only_ipv6: false,
             containers: Vec::new(),
             lan,
             root,
@@ -174,7 +193,8 @@ impl Lab {
         let host = Netns::new(place.host_namespace());
         let named = |name: &str| Netns::new(place.netns_root().join(name));
         let (sandbox, ingress, overlay) = (named("ingress_sbox"), named(INGRESS), named(OVERLAY));
-        plug(&self.lan, &format!("h{index}"), &host, &address);
+        let own = [format!("{address}/24"), format!("fd50::1{index}/64")];
+        plug(&self.lan, &format!("h{index}"), &host, &own.each_ref().map(String::as_str));
         for netns in [&host, &sandbox] {
             netns.sysctl("net/ipv4/ip_forward", "1");
         }
@@ -183,6 +203,7 @@ impl Lab {
              link set docker_gwbridge up");
         let mut made = Host {
             place,
+            index,
             address,
             engine: None,
             netns: host,
@@ -202,7 +223,9 @@ impl Lab {
     fn connect_sandboxes(&self) {
         for (at, host) in self.hosts.iter().enumerate() {
             for (_, other) in self.hosts.iter().enumerate().filter(|(i, _)| *i != at) {
-                remote_endpoint(&host.ingress, &other.sandbox_address(), other.sandbox_mac(), &other.address);
+                let (mac, tunnel) = (other.sandbox_mac(), &other.address);
+                remote_endpoint(&host.ingress, &other.sandbox_address(), mac, tunnel);
+                remote_endpoint(&host.ingress, &other.sandbox_address6(), mac, tunnel);
             }
         }
     }
@@ -221,12 +244,14 @@ impl Lab {
             number,
             netns,
             registered: true,
+            speaks_ipv6: true,
             _responder: responder,
         };
         at.lay_task(&task);
         for (_, other) in self.hosts.iter().enumerate().filter(|(i, _)| *i != host) {
             let tunnel = &self.hosts[host].address;
             remote_endpoint(&other.ingress, &task.ingress_address(), task.ingress_mac(), tunnel);
+            remote_endpoint(&other.ingress, &task.ingress_address6(), task.ingress_mac(), tunnel);
             remote_endpoint(&other.overlay, &task.overlay_address(), task.overlay_mac(), tunnel);
             remote_endpoint(&other.overlay, &task.overlay_address6(), task.overlay_mac(), tunnel);
         }
@@ -262,12 +287,16 @@ impl Lab {
         };
         let overlay = network(OVERLAY_ID);
         let east_west = VirtualServiceKey::EastWest { network: overlay.clone(), vip: ip(VIP) };
-        service(east_west, self.real_servers(|t| (t.overlay_address(), t.overlay_mac(), 0)));
+        service(east_west, self.real_servers(|t| (t.overlay_address(), None, t.overlay_mac(), 0)));
         let east_west6 = VirtualServiceKey::EastWest { network: overlay.clone(), vip: ip(VIP6) };
-        service(east_west6, self.real_servers(|t| (t.overlay_address6(), t.overlay_mac(), 0)));
+        service(east_west6, self.real_servers(|t| (t.overlay_address6(), None, t.overlay_mac(), 0)));
         for Port(protocol, port, target) in self.ports.iter().copied() {
             let key = VirtualServiceKey::Ingress { protocol, port };
-            service(key, self.real_servers(|t| (t.ingress_address(), t.ingress_mac(), target)));
+            let place = |t: &Task| {
+                let (address, address6) = self.ingress_addresses(t);
+                (address, address6, t.ingress_mac(), target)
+            };
+            service(key, self.real_servers(place));
         }
         for task in self.tasks.values().filter(|task| task.host == host && task.registered) {
             table.sandboxes.insert(NamespaceName::Named(task.name()), [overlay.clone()].into());
@@ -280,11 +309,20 @@ impl Lab {
         table
     }
 
-    fn real_servers(&self, place: impl Fn(&Task) -> (String, Mac, u16)) -> Vec<RealServer> {
+    /// A task's addresses on the ingress network as they are declared.
+    fn ingress_addresses(&self, task: &Task) -> (String, Option<Ipv6Addr>) {
+        let address6 = task.ingress_address6();
+        if self.only_ipv6 {
+            return (address6, None);
+        }
+        (task.ingress_address(), task.speaks_ipv6.then(|| address6.parse().unwrap()))
+    }
+
+    fn real_servers(&self, place: impl Fn(&Task) -> (String, Option<Ipv6Addr>, Mac, u16)) -> Vec<RealServer> {
         let real = |task: &Task| {
-            let (address, mac, port) = place(task);
+            let (address, address6, mac, port) = place(task);
             let weight = task.weight;
-            RealServer { task: task.id.clone(), address: ip(&address), address6: None, mac, port, weight }
+            RealServer { task: task.id.clone(), address: ip(&address), address6, mac, port, weight }
         };
         self.tasks.values().map(real).collect()
     }
@@ -292,6 +330,7 @@ impl Lab {
     fn mesh(&self, host: usize) -> Mesh {
         let at = &self.hosts[host];
         let own_address: IpAddr = ip(&at.address);
+        let own_address6: IpAddr = ip(&at.address6());
         let ports = self
             .ports
             .iter()
@@ -303,18 +342,19 @@ impl Lab {
             .collect::<BTreeSet<_>>();
         let local = self.tasks.values().filter(|task| task.host == host);
         let tasks = local.map(|task| {
+            let (address, address6) = self.ingress_addresses(task);
             let mesh_task = MeshTask {
                 sandbox: NamespaceName::Named(task.name()),
                 port_link: task.port_link(),
-                address: ip(&task.ingress_address()),
-                address6: None,
+                address: ip(&address),
+                address6,
                 mac: task.ingress_mac(),
                 ports: ports.clone(),
             };
             (task.id.clone(), mesh_task)
         });
         Mesh {
-            node_addresses: std::iter::once(own_address).chain(self.floating).collect(),
+            node_addresses: [own_address, own_address6].into_iter().chain(self.floating).collect(),
             own_address,
             uplinks: ["eth0".to_owned()].into(),
             sandbox: NamespaceName::ingress_sandbox(),
@@ -326,7 +366,7 @@ impl Lab {
             entries: self
                 .hosts
                 .iter()
-                .map(|h| (h.sandbox_mac(), [ip(&h.sandbox_address())].into()))
+                .map(|h| (h.sandbox_mac(), [ip(&h.sandbox_address()), ip(&h.sandbox_address6())].into()))
                 .collect(),
             tasks: tasks.collect(),
         }
@@ -384,12 +424,20 @@ impl Drop for Lab {
 }
 
 /// A namespace's `eth0` on the LAN.
-fn plug(lan: &Netns, port: &str, netns: &Netns, address: &str) {
+fn plug(lan: &Netns, port: &str, netns: &Netns, addresses: &[&str]) {
     lan.ip(&format!(
         "link add {port} type veth peer name eth0 netns {}\nlink set {port} master lan0 up",
         netns.path.display()
     ));
-    netns.ip(&format!("addr add {address}/24 dev eth0\nlink set eth0 up"));
+    for address in addresses {
+        netns.ip(&format!("addr add {address} dev eth0{}", nodad(address)));
+    }
+    netns.ip("link set eth0 up");
+}
+
+/// Addresses of the lab are given out once, so that nobody needs to wait for them to be found unique.
+fn nodad(address: &str) -> &'static str {
+    if address.contains(':') { " nodad" } else { "" }
 }
 
 /// Permanent neighbour and forwarding entries of an endpoint on another host.
@@ -412,11 +460,15 @@ fn join(netns: &Netns, name: &str, mac: Option<Mac>, address: &str, at: &Netns, 
 
 impl Host {
     fn lay_overlays(&self) {
-        for (netns, vni, gateway) in
-            [(&self.ingress, 4096, "10.0.0.1/24"), (&self.overlay, 4097, "10.0.1.1/24")]
-        {
+        for (netns, vni, gateway, gateway6) in [
+            (&self.ingress, 4096, "10.0.0.1/24", "fd00::1/64"),
+            (&self.overlay, 4097, "10.0.1.1/24", "fd00:1::1/64"),
+        ] {
             netns.ip(&format!(
-                "link add br0 mtu 1450 type bridge\naddr add {gateway} dev br0\nlink set br0 up"
+                "link add br0 mtu 1450 type bridge\n\
+                 addr add {gateway} dev br0\n\
+                 addr add {gateway6} dev br0 nodad\n\
+                 link set br0 up"
             ));
             self.netns.ip(&format!(
                 "link add vx{vni} mtu 1450 type vxlan id {vni} dstport 4789 local {} nolearning proxy\n\
@@ -432,6 +484,7 @@ impl Host {
         let address = format!("{}/24", self.sandbox_address());
         let mac = Some(self.sandbox_mac());
         join(&self.sandbox, "eth0", mac, &address, &self.ingress, "visbox", "br0");
+        self.sandbox.ip(&format!("addr add {}/64 dev eth0 nodad", self.sandbox_address6()));
         self.lay_gateway();
         self.netns
             .ip(&format!("route add 10.0.0.0/24 via 172.18.0.2 dev docker_gwbridge src {}", self.address));
@@ -484,5 +537,12 @@ impl Host {
              addr add {}/64 dev eth2 nodad",
             task.overlay_address6()
         ));
+        let own = task.ingress_address6();
+        netns.ip(&format!(
+            "addr add {own}/64 dev eth0 nodad\n\
+             route add fd00::/64 dev eth0 table 100\n\
+             route add default via fd00::1 dev eth0 table 100"
+        ));
+        netns.output(&["ip", "-6", "rule", "add", "from", &own, "lookup", "100"]);
     }
 }

@@ -267,6 +267,15 @@ impl Datagrams {
         self.0.local_addr().unwrap()
     }
 
+    /// Lets all that it sends over IPv6 bear a header of destination options (RFC 8200, section 4.6).
+    pub(crate) fn add_destination_options(&self, header: &[u8]) {
+        let length = libc::socklen_t::try_from(header.len()).unwrap();
+        let (fd, from) = (self.0.as_raw_fd(), header.as_ptr().cast::<libc::c_void>());
+        // SAFETY: `header` is valid for reading `length` bytes.
+        let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, from, length) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+
     pub(crate) fn send_sized(&self, to: &str, length: usize) -> io::Result<Answer> {
         self.0.send_to(&vec![7; length], to)?;
         let mut buffer = [0; 2048];
