@@ -98,6 +98,7 @@ struct mesh {
 	__u32 sandbox_gateway; /* ingress sandbox: its link towards the host */
 	__u8 entry_mac[6]; /* of sandbox_ingress */
 	__u8 zero[2];
+	__u32 mtu; /* of the ingress network */
 };
 
 /* A client's flow as the node sees it where it enters the mesh. */
@@ -184,6 +185,31 @@ struct clash {
 	__u16 client_port;
 	__u16 zero;
 };
+
+/* A datagram in fragments: only the first of them bears ports. */
+struct fragment_key {
+	struct address source;
+	struct address destination;
+	__u32 id;
+	__u8 protocol; /* 0 for IPv6, where it does not count */
+	__u8 is_latest; /* with id 0: the last datagram of this pair, whichever it was */
+	__u8 zero[2];
+};
+
+/* Where its first fragment went. */
+struct fragment {
+	__u64 seen;
+	struct address node; /* at the task: whom the answer comes from */
+	__u32 number; /* at the entry: of the server, or of the interface */
+	__u8 entry_mac[6];
+	__u8 zero[6];
+};
+
+/* Nanoseconds for which hosts wait for the rest of a datagram, and for which the last one of a pair of addresses tells
+ * something about a fragment that came before its first.
+ */
+#define IDLE_FRAGMENT (30 * SECOND)
+#define IDLE_LATEST (2 * SECOND)
 
 /* A connected socket of a balanced namespace. */
 struct connected {

@@ -10,6 +10,8 @@
 #pragma once
 
 #include "flow.h"
+#include "fragment.h"
+#include "icmp.h"
 
 #define MARK_TO_OVERLAY 0x5b0a1001
 #define MARK_TO_CLIENT 0x5b0a1002
@@ -121,45 +123,124 @@ INLINE void key_of_answer(const struct packet *packet, struct entry_key *key)
 	key->protocol = packet->protocol;
 }
 
-/* TC ingress of the host's uplinks. */
-SEC("classifier")
-int entry_in(struct __sk_buff *skb)
+/* Hands a packet from the uplink to the ingress network, for this server. */
+INLINE int send_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server)
 {
-	struct port_key port = {};
-	struct entry_key key = {};
-	struct packet packet;
-	struct service *service;
-	struct entry_flow *flow;
-	struct server *server = 0;
-	struct mesh *settings = mesh();
-	__u64 now;
-
-	if (!read_packet(skb, &packet))
-		return TC_ACT_OK;
-	port.port = packet.destination_port;
-	port.protocol = packet.protocol;
-	service = bpf_map_lookup_elem(&port_services, &port);
-	if (!service || !is_node_address(&packet.destination) || !settings || !settings->gateway_port)
-		return TC_ACT_OK;
-	now = bpf_ktime_get_ns();
-	key_of_request(&packet, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
-	if (flow && lost_its_server(&packet, flow))
-		return TC_ACT_OK;
-	if (flow)
-		server = kept_server(&packet, flow, now);
-	if (!server)
-		server = schedule(&packet, &key, service, skb->ifindex, now);
-	/* Nobody to serve it: the node's own stack refuses it. */
-	if (!server)
-		return TC_ACT_OK;
 	if (set_macs(skb, server->mac, settings->entry_mac))
 		return TC_ACT_SHOT;
 	skb->mark = MARK_TO_OVERLAY;
 	return bpf_redirect_peer(settings->gateway_port, 0);
 }
 
-/* TC ingress of the ingress sandbox's gateway link. */
+/* The rest of a datagram follows its first fragment; if that was not the mesh's, to the node itself. */
+INLINE int rest_in(struct __sk_buff *skb, const struct packet *packet, const struct mesh *settings)
+{
+	struct fragment *first = first_of(packet);
+	struct server *server = first ? bpf_map_lookup_elem(&servers, &first->number) : 0;
+
+	if (!server)
+		return TC_ACT_OK;
+	if (!packet->may_fragment && is_too_long(skb, settings->mtu))
+		return refuse_length(skb, packet, settings->mtu);
+	return send_over(skb, settings, server);
+}
+
+/* Errors about answers, from the client or from a router on the way, are for the server that sent them. */
+INLINE int message_in(struct __sk_buff *skb, const struct packet *message, const struct mesh *settings)
+{
+	struct entry_key key = {};
+	struct entry_flow *flow;
+	struct packet quoted;
+	struct server *server;
+
+	if (!read_quoted(skb, message, &quoted) || !same_address(&message->destination, &quoted.source))
+		return TC_ACT_OK;
+	key_of_answer(&quoted, &key);
+	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	server = flow ? bpf_map_lookup_elem(&servers, &flow->server) : 0;
+	return server ? send_over(skb, settings, server) : TC_ACT_OK;
+}
+
+INLINE void note_first_request(const struct packet *packet, const struct entry_key *key)
+{
+	struct entry_flow *flow = bpf_map_lookup_elem(&entry_flows, key);
+	struct fragment fragment = {};
+
+	if (!flow)
+		return;
+	fragment.number = flow->server;
+	note_first(packet, &fragment);
+}
+
+/* Whether the packet is too long for the ingress network and cannot be sent on as two. Datagrams that are whole could
+ * be, but it may be the card's task still to write their checksum, over all of it; their sender is told the MTU even
+ * though it did not ask.
+ */
+INLINE bool cannot_pass(const struct __sk_buff *skb, const struct packet *packet, const struct mesh *settings)
+{
+	if (!is_too_long(skb, settings->mtu))
+		return false;
+	return !packet->may_fragment || packet->part == WHOLE ||
+	       skb->len - ETHERNET_BYTES > settings->mtu + TAIL_BYTES - 8;
+}
+
+INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const struct mesh *settings)
+{
+	struct port_key port = { .port = packet->destination_port, .protocol = packet->protocol };
+	struct service *service = bpf_map_lookup_elem(&port_services, &port);
+	struct entry_key key = {};
+	struct entry_flow *flow;
+	struct server *server = 0;
+	__u64 now;
+
+	if (!service || !is_node_address(&packet->destination)) {
+		if (packet->part == FIRST_FRAGMENT)
+			note_stranger(packet);
+		return TC_ACT_OK;
+	}
+	now = bpf_ktime_get_ns();
+	key_of_request(packet, &key);
+	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	if (flow && lost_its_server(packet, flow))
+		return TC_ACT_OK;
+	if (flow)
+		server = kept_server(packet, flow, now);
+	if (!server)
+		server = schedule(packet, &key, service, skb->ifindex, now);
+	/* Nobody to serve it: the node's own stack refuses it. */
+	if (!server)
+		return TC_ACT_OK;
+	if (packet->part == FIRST_FRAGMENT)
+		note_first_request(packet, &key);
+	if (cannot_pass(skb, packet, settings))
+		return refuse_length(skb, packet, settings->mtu);
+	return send_over(skb, settings, server);
+}
+
+/* TC ingress of the host's uplinks. */
+SEC("classifier")
+int entry_in(struct __sk_buff *skb)
+{
+	struct mesh *settings = mesh();
+	struct packet packet;
+
+	if (!settings || !settings->gateway_port)
+		return TC_ACT_OK;
+	switch (read_packet(skb, &packet)) {
+	case WITH_PORTS:
+		return request_in(skb, &packet, settings);
+	case REST:
+		return rest_in(skb, &packet, settings);
+	case MESSAGE:
+		return message_in(skb, &packet, settings);
+	default:
+		return TC_ACT_OK;
+	}
+}
+
+/* TC ingress of the ingress sandbox's gateway link. Only IPv4's own fragments come here too long: the network's bridge
+ * would drop them without a word.
+ */
 SEC("classifier")
 int entry_over(struct __sk_buff *skb)
 {
@@ -168,6 +249,8 @@ int entry_over(struct __sk_buff *skb)
 	if (skb->mark != MARK_TO_OVERLAY || !settings)
 		return TC_ACT_OK;
 	skb->mark = 0;
+	if (is_too_long(skb, settings->mtu) && split(skb, settings->mtu, settings->sandbox_ingress))
+		return TC_ACT_SHOT;
 	return bpf_redirect_peer(settings->sandbox_ingress, 0);
 }
 
@@ -189,28 +272,75 @@ int entry_back(struct __sk_buff *skb)
 	return bpf_redirect_peer(settings->sandbox_gateway, 0);
 }
 
+/* The interface that leads to the client, or 0 when the flow is not known. */
+INLINE __u32 way_out(const struct packet *packet)
+{
+	struct fragment fragment = {};
+	struct entry_key key = {};
+	struct entry_flow *flow;
+
+	key_of_answer(packet, &key);
+	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	if (!flow)
+		return 0;
+	flow->seen = bpf_ktime_get_ns();
+	flow->state = state_after_server(flow->state, packet);
+	if (packet->part == FIRST_FRAGMENT) {
+		fragment.number = flow->uplink;
+		note_first(packet, &fragment);
+	}
+	return flow->uplink;
+}
+
+INLINE __u32 way_out_of_rest(const struct packet *packet)
+{
+	struct fragment *first = first_of(packet);
+
+	return first ? first->number : 0;
+}
+
+/* Errors about requests, from the task or from the overlay between it and here. */
+INLINE __u32 way_out_of_message(struct __sk_buff *skb, const struct packet *message)
+{
+	struct entry_key key = {};
+	struct entry_flow *flow;
+	struct packet quoted;
+
+	if (!read_quoted(skb, message, &quoted))
+		return 0;
+	key_of_request(&quoted, &key);
+	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	return flow ? flow->uplink : 0;
+}
+
 /* TC ingress of the host's end of the gateway link: only answers of known flows leave, by the uplink that their client
  * came in by.
  */
 SEC("classifier")
 int entry_out(struct __sk_buff *skb)
 {
-	struct entry_key key = {};
-	struct entry_flow *flow;
 	struct packet packet;
+	__u32 uplink = 0;
 
 	if (skb->mark != MARK_TO_CLIENT)
 		return TC_ACT_OK;
 	skb->mark = 0;
-	if (!read_packet(skb, &packet))
-		return TC_ACT_SHOT;
-	key_of_answer(&packet, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
-	if (!flow) {
+	switch (read_packet(skb, &packet)) {
+	case WITH_PORTS:
+		uplink = way_out(&packet);
+		break;
+	case REST:
+		uplink = way_out_of_rest(&packet);
+		break;
+	case MESSAGE:
+		uplink = way_out_of_message(skb, &packet);
+		break;
+	default:
+		break;
+	}
+	if (!uplink) {
 		count_drop(DROP_UNKNOWN_FLOW);
 		return TC_ACT_SHOT;
 	}
-	flow->seen = bpf_ktime_get_ns();
-	flow->state = state_after_server(flow->state, &packet);
-	return bpf_redirect_neigh(flow->uplink, 0, 0, 0);
+	return bpf_redirect_neigh(uplink, 0, 0, 0);
 }

@@ -59,6 +59,7 @@ HASH(balanced_sockets, __u64, struct balanced, 131072);
 RECENT(entry_flows, struct entry_key, struct entry_flow);
 RECENT(task_flows, struct task_key, struct task_flow);
 RECENT(clashes, struct clash_key, struct clash);
+RECENT(fragments, struct fragment_key, struct fragment);
 RECENT(datagram_choices, struct datagram_key, struct datagram_choice);
 RECENT(datagram_peers, struct datagram_key, struct datagram_asked);
 

@@ -13,6 +13,7 @@
 #define IPV6_DESTINATION_AT 24
 #define TCP_CHECKSUM_AT 16
 #define UDP_CHECKSUM_AT 6
+#define ICMP_CHECKSUM_AT 2
 #define SOURCE_PORT_AT 0
 #define DESTINATION_PORT_AT 2
 
@@ -21,7 +22,11 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-#define FRAGMENT_BITS 0x3fff /* "more fragments" and the offset */
+#define IPV4_MAY_NOT_FRAGMENT 0x4000
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_FRAGMENT_OFFSET 0x1fff /* in units of eight bytes */
+#define IPV6_MORE_FRAGMENTS 0x0001
+#define IPV6_FRAGMENT_OFFSET 0xfff8
 
 #define IPV6_HOP_BY_HOP 0
 #define IPV6_ROUTING 43
@@ -57,9 +62,12 @@ struct ipv6 {
 	struct address destination;
 };
 
+/* The start of every extension header, and all of that of fragments. */
 struct ipv6_extension {
 	__u8 next;
-	__u8 eights; /* beyond the first one */
+	__u8 eights; /* beyond the first one; not of fragments */
+	__u16 fragment;
+	__u32 id;
 };
 
 /* As much of a transport header as is looked at. */
@@ -70,17 +78,45 @@ struct transport {
 	__u8 tcp_flags;
 };
 
-/* A TCP or UDP packet of either family. */
+enum part {
+	WHOLE,
+	FIRST_FRAGMENT,
+	LATER_FRAGMENT,
+};
+
+/* A packet of either family. */
 struct packet {
 	struct address source;
 	struct address destination;
 	__u16 source_port; /* ports in network byte order */
 	__u16 destination_port;
+	__u32 network_at;
 	__u32 transport_at;
+	__u32 checksum_at; /* the transport's own, if it covers addresses; else 0 */
+	__u32 id; /* of the datagram that it is a fragment of */
 	bool is_ipv4;
+	bool may_fragment;
+	__u8 part;
 	__u8 protocol;
 	__u8 tcp_flags; /* 0 for UDP */
 };
+
+/* What may be done with a packet. */
+enum reading {
+	OTHER, /* not for the mesh */
+	WITH_PORTS, /* TCP or UDP */
+	REST, /* a fragment, which has no ports */
+	MESSAGE, /* ICMP of either version */
+};
+
+INLINE void note_fragment_header(struct packet *packet, const struct ipv6_extension *header)
+{
+	packet->id = header->id;
+	if (header->fragment & swap16(IPV6_FRAGMENT_OFFSET))
+		packet->part = LATER_FRAGMENT;
+	else if (header->fragment & swap16(IPV6_MORE_FRAGMENTS))
+		packet->part = FIRST_FRAGMENT;
+}
 
 /* Finds the transport header behind those of IPv6. False where there are more than anybody sends, or such as nobody
  * may look behind.
@@ -91,10 +127,16 @@ INLINE bool skip_extensions(struct __sk_buff *skb, struct packet *packet, __u8 n
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < EXTENSIONS_MAX; i++) {
-		if (next != IPV6_HOP_BY_HOP && next != IPV6_ROUTING && next != IPV6_DESTINATION_OPTIONS)
+		if (packet->part == LATER_FRAGMENT ||
+		    (next != IPV6_HOP_BY_HOP && next != IPV6_ROUTING && next != IPV6_DESTINATION_OPTIONS &&
+		     next != IPV6_FRAGMENT))
 			break;
 		if (bpf_skb_load_bytes(skb, packet->transport_at, &extension, sizeof(extension)))
 			return false;
+		if (next == IPV6_FRAGMENT) {
+			note_fragment_header(packet, &extension);
+			extension.eights = 0;
+		}
 		next = extension.next;
 		packet->transport_at += (extension.eights + 1) * 8;
 	}
@@ -106,11 +148,16 @@ INLINE bool read_ipv4_header(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv4 ip;
 
-	if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)) || ip.fragment & swap16(FRAGMENT_BITS))
+	if (bpf_skb_load_bytes(skb, packet->network_at, &ip, sizeof(ip)))
 		return false;
-	packet->transport_at = ETHERNET_BYTES + (ip.version_and_words & 0x0f) * 4;
-	packet->is_ipv4 = true;
+	packet->transport_at = packet->network_at + (ip.version_and_words & 0x0f) * 4;
 	packet->protocol = ip.protocol;
+	packet->id = ip.id;
+	packet->may_fragment = !(ip.fragment & swap16(IPV4_MAY_NOT_FRAGMENT)) && ip.version_and_words == 0x45;
+	if (ip.fragment & swap16(IPV4_FRAGMENT_OFFSET))
+		packet->part = LATER_FRAGMENT;
+	else if (ip.fragment & swap16(IPV4_MORE_FRAGMENTS))
+		packet->part = FIRST_FRAGMENT;
 	set_ipv4(&packet->source, ip.source);
 	set_ipv4(&packet->destination, ip.destination);
 	return true;
@@ -120,30 +167,31 @@ INLINE bool read_ipv6_header(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6 ip;
 
-	if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)))
+	if (bpf_skb_load_bytes(skb, packet->network_at, &ip, sizeof(ip)))
 		return false;
-	packet->transport_at = ETHERNET_BYTES + sizeof(ip);
-	packet->is_ipv4 = false;
+	packet->transport_at = packet->network_at + sizeof(ip);
 	packet->source = ip.source;
 	packet->destination = ip.destination;
 	return skip_extensions(skb, packet, ip.next);
 }
 
-/* False for everything but whole TCP and UDP packets: fragments have no ports to go by. */
-INLINE bool read_packet(struct __sk_buff *skb, struct packet *packet)
+/* Reads the headers of the network layer at `at`. */
+INLINE bool read_network(struct __sk_buff *skb, struct packet *packet, __u32 at, bool ipv4)
+{
+	packet->network_at = at;
+	packet->is_ipv4 = ipv4;
+	packet->may_fragment = false;
+	packet->part = WHOLE;
+	packet->checksum_at = 0;
+	packet->id = 0;
+	return ipv4 ? read_ipv4_header(skb, packet) : read_ipv6_header(skb, packet);
+}
+
+INLINE bool read_transport(struct __sk_buff *skb, struct packet *packet)
 {
 	struct transport transport;
-	bool tcp;
+	bool tcp = packet->protocol == PROTOCOL_TCP;
 
-	if (skb->protocol == swap16(ETHERTYPE_IPV4)) {
-		if (!read_ipv4_header(skb, packet))
-			return false;
-	} else if (skb->protocol != swap16(ETHERTYPE_IPV6) || !read_ipv6_header(skb, packet)) {
-		return false;
-	}
-	tcp = packet->protocol == PROTOCOL_TCP;
-	if (!tcp && packet->protocol != PROTOCOL_UDP)
-		return false;
 	transport.tcp_flags = 0;
 	if (tcp ? bpf_skb_load_bytes(skb, packet->transport_at, &transport, sizeof(transport)) :
 		  bpf_skb_load_bytes(skb, packet->transport_at, &transport, 4))
@@ -151,7 +199,32 @@ INLINE bool read_packet(struct __sk_buff *skb, struct packet *packet)
 	packet->source_port = transport.source_port;
 	packet->destination_port = transport.destination_port;
 	packet->tcp_flags = transport.tcp_flags;
+	packet->checksum_at = packet->transport_at + (tcp ? TCP_CHECKSUM_AT : UDP_CHECKSUM_AT);
 	return true;
+}
+
+INLINE bool has_ports(const struct packet *packet)
+{
+	return packet->protocol == PROTOCOL_TCP || packet->protocol == PROTOCOL_UDP;
+}
+
+INLINE enum reading read_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	bool ipv4 = skb->protocol == swap16(ETHERTYPE_IPV4);
+
+	if (!ipv4 && skb->protocol != swap16(ETHERTYPE_IPV6))
+		return OTHER;
+	if (!read_network(skb, packet, ETHERNET_BYTES, ipv4))
+		return OTHER;
+	if (has_ports(packet) && packet->part != LATER_FRAGMENT)
+		return read_transport(skb, packet) ? WITH_PORTS : OTHER;
+	if (packet->part == LATER_FRAGMENT)
+		return REST;
+	if (packet->part != WHOLE || packet->protocol != (ipv4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6))
+		return OTHER;
+	if (!ipv4)
+		packet->checksum_at = packet->transport_at + ICMP_CHECKSUM_AT;
+	return MESSAGE;
 }
 
 /* Only where it comes from. */
@@ -188,9 +261,13 @@ INLINE long set_macs(struct __sk_buff *skb, const __u8 *destination, const __u8 
 	return bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
 }
 
-INLINE __u32 checksum_at(const struct packet *packet)
+/* A sum as a checksum. */
+INLINE __u16 folded(__s64 sum)
 {
-	return packet->transport_at + (packet->protocol == PROTOCOL_TCP ? TCP_CHECKSUM_AT : UDP_CHECKSUM_AT);
+	__u32 halves = (__u32)sum;
+
+	halves = (halves & 0xffff) + (halves >> 16);
+	return (__u16)~((halves & 0xffff) + (halves >> 16));
 }
 
 /* A UDP checksum of 0 means that there is none; it stays so. */
@@ -204,7 +281,7 @@ INLINE long set_ipv4_address(struct __sk_buff *skb, const struct packet *packet,
 {
 	__u64 flags = checksum_flags(packet) | BPF_F_PSEUDO_HDR | sizeof(to);
 
-	if (bpf_l4_csum_replace(skb, checksum_at(packet), from, to, flags))
+	if (packet->checksum_at && bpf_l4_csum_replace(skb, packet->checksum_at, from, to, flags))
 		return -1;
 	if (bpf_l3_csum_replace(skb, IPV4_CHECKSUM_AT, from, to, sizeof(to)))
 		return -1;
@@ -217,7 +294,9 @@ INLINE long set_ipv6_address(struct __sk_buff *skb, const struct packet *packet,
 {
 	__s64 change = bpf_csum_diff(from, sizeof(*from), to, sizeof(*to), 0);
 
-	if (bpf_l4_csum_replace(skb, checksum_at(packet), 0, change, checksum_flags(packet) | BPF_F_PSEUDO_HDR))
+	__u64 flags = checksum_flags(packet) | BPF_F_PSEUDO_HDR;
+
+	if (packet->checksum_at && bpf_l4_csum_replace(skb, packet->checksum_at, 0, change, flags))
 		return -1;
 	return bpf_skb_store_bytes(skb, ETHERNET_BYTES + at, to, sizeof(*to), 0);
 }
@@ -249,7 +328,7 @@ INLINE long set_port(struct __sk_buff *skb, const struct packet *packet, __u32 a
 
 	if (from == to)
 		return 0;
-	if (bpf_l4_csum_replace(skb, checksum_at(packet), from, to, flags))
+	if (bpf_l4_csum_replace(skb, packet->checksum_at, from, to, flags))
 		return -1;
 	return bpf_skb_store_bytes(skb, packet->transport_at + at, &to, sizeof(to), 0);
 }

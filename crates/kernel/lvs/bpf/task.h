@@ -7,6 +7,8 @@
 #pragma once
 
 #include "flow.h"
+#include "fragment.h"
+#include "icmp.h"
 
 #define CLASH_TRIES 8
 
@@ -116,94 +118,215 @@ INLINE const struct address *own_address(const struct mesh_task *task, bool ipv4
 }
 
 /* The task's port for a published one; 0 when the packet is not for a published port of this task. */
-INLINE __u16 target_of(struct __sk_buff *skb, const struct packet *packet)
+INLINE __u16 target_of(struct __sk_buff *skb, __u16 published, __u8 protocol)
 {
 	struct task_port_key key = {
 		.port_link = skb->ifindex,
-		.published = packet->destination_port,
-		.protocol = packet->protocol,
+		.published = published,
+		.protocol = protocol,
 	};
 	struct task_port *port = bpf_map_lookup_elem(&task_ports, &key);
 
 	return port ? port->target : 0;
 }
 
+/* A request. Those to the task's own address (of the nodes' own processes) need no translation, only their way back. */
+INLINE int request_to_task(struct __sk_buff *skb, const struct packet *packet, const struct address *own,
+			   const __u8 *entry_mac)
+{
+	struct task_key key = {};
+	struct task_flow wanted = {};
+	__u16 target = packet->destination_port;
+
+	__builtin_memcpy(wanted.entry_mac, entry_mac, sizeof(wanted.entry_mac));
+	wanted.client_port = packet->source_port;
+	wanted.node = packet->destination;
+	if (!same_address(&packet->destination, own)) {
+		target = target_of(skb, packet->destination_port, packet->protocol);
+		if (!target)
+			return TC_ACT_OK;
+		wanted.published = packet->destination_port;
+	}
+	key_at_task(packet, own, target, &key);
+	if (!remember(packet, &key, &wanted)) {
+		count_drop(DROP_CLASH);
+		return TC_ACT_SHOT;
+	}
+	if (set_port(skb, packet, SOURCE_PORT_AT, packet->source_port, key.client_port) ||
+	    set_port(skb, packet, DESTINATION_PORT_AT, packet->destination_port, target) ||
+	    set_destination(skb, packet, own))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}
+
+/* Whether the task knows this flow; settles which client port it has there. */
+INLINE bool is_known(struct task_key *key, const struct task_flow *wanted)
+{
+	struct task_flow *kept = bpf_map_lookup_elem(&task_flows, key);
+	struct clash_key clash_key = {};
+	struct clash *known;
+
+	if (kept && same_request(kept, wanted))
+		return true;
+	clash_key_of(key, wanted, &clash_key);
+	known = bpf_map_lookup_elem(&clashes, &clash_key);
+	if (known)
+		key->client_port = known->client_port;
+	return known != 0;
+}
+
+/* An error about one of the task's answers: what it quotes becomes what the task had sent. */
+INLINE int message_to_task(struct __sk_buff *skb, const struct packet *message, const struct address *own)
+{
+	struct task_flow wanted = {};
+	struct task_key key = {};
+	struct packet quoted;
+
+	if (!read_quoted(skb, message, &quoted) || !same_address(&message->destination, &quoted.source))
+		return TC_ACT_OK;
+	key.task = *own;
+	key.client = quoted.destination;
+	key.client_port = quoted.destination_port;
+	key.port = quoted.source_port;
+	key.protocol = quoted.protocol;
+	wanted.node = quoted.source;
+	wanted.client_port = quoted.destination_port;
+	if (!same_address(&quoted.source, own)) {
+		key.port = target_of(skb, quoted.source_port, quoted.protocol);
+		wanted.published = quoted.source_port;
+	}
+	if (!key.port || !is_known(&key, &wanted))
+		return TC_ACT_OK;
+	if (set_quoted_port(skb, message, &quoted, true, key.port) ||
+	    set_quoted_port(skb, message, &quoted, false, key.client_port) ||
+	    set_quoted_address(skb, message, &quoted, true, own) || set_destination(skb, message, own))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}
+
 /* TC egress of the task's port: packets on their way to the task. Frames that are flooded here though meant for others
- * are not touched. Packets to the task's own address (of the nodes' own processes) need no translation, only their
- * way back.
+ * are not touched.
  */
 SEC("classifier")
 int task_in(struct __sk_buff *skb)
 {
 	struct mesh_task *task = task_behind(skb);
-	struct task_key key = {};
-	struct task_flow wanted = {};
 	const struct address *own;
 	struct ethernet ethernet;
 	struct packet packet;
-	__u16 target;
+	enum reading reading;
 
 	if (!task || bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
-	    !same_mac(ethernet.destination, task->mac) || !read_packet(skb, &packet))
+	    !same_mac(ethernet.destination, task->mac))
 		return TC_ACT_OK;
-	own = own_address(task, packet.is_ipv4);
+	reading = read_packet(skb, &packet);
+	own = reading == OTHER ? 0 : own_address(task, packet.is_ipv4);
 	if (!own)
 		return TC_ACT_OK;
-	__builtin_memcpy(wanted.entry_mac, ethernet.source, sizeof(wanted.entry_mac));
-	wanted.client_port = packet.source_port;
-	wanted.node = packet.destination;
-	target = packet.destination_port;
-	if (!same_address(&packet.destination, own)) {
-		target = target_of(skb, &packet);
-		if (!target)
-			return TC_ACT_OK;
-		wanted.published = packet.destination_port;
+	if (reading == WITH_PORTS)
+		return request_to_task(skb, &packet, own, ethernet.source);
+	if (reading == MESSAGE)
+		return message_to_task(skb, &packet, own);
+	return set_destination(skb, &packet, own) ? TC_ACT_SHOT : TC_ACT_OK;
+}
+
+/* An answer goes back to the entry node, from what was addressed. */
+INLINE int answer_of_task(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct task_key key = {
+		.task = packet->source,
+		.client = packet->destination,
+		.client_port = packet->destination_port,
+		.port = packet->source_port,
+		.protocol = packet->protocol,
+	};
+	struct task_flow *flow = bpf_map_lookup_elem(&task_flows, &key);
+	struct task_flow answer;
+
+	if (!flow)
+		return TC_ACT_OK;
+	flow->seen = bpf_ktime_get_ns();
+	flow->state = state_after_server(flow->state, packet);
+	answer = *flow;
+	if (packet->part == FIRST_FRAGMENT) {
+		struct fragment fragment = { .node = answer.node };
+
+		__builtin_memcpy(fragment.entry_mac, answer.entry_mac, sizeof(fragment.entry_mac));
+		note_first(packet, &fragment);
 	}
-	key_at_task(&packet, own, target, &key);
-	if (!remember(&packet, &key, &wanted)) {
-		count_drop(DROP_CLASH);
+	if (bpf_skb_store_bytes(skb, 0, answer.entry_mac, sizeof(answer.entry_mac), 0) ||
+	    set_port(skb, packet, DESTINATION_PORT_AT, packet->destination_port, answer.client_port))
 		return TC_ACT_SHOT;
-	}
-	if (set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, key.client_port) ||
-	    set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, target) ||
-	    set_destination(skb, &packet, own))
+	if (!answer.published)
+		return TC_ACT_OK;
+	if (set_port(skb, packet, SOURCE_PORT_AT, packet->source_port, answer.published) ||
+	    set_source(skb, packet, &answer.node))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;
 }
 
-/* TC ingress of the task's port: what the task sends. Answers go back to the entry node, from what was addressed. */
+/* Fragments leave a host in order, so the first has been here. */
+INLINE int rest_of_task(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct fragment *kept = first_of(packet);
+	struct fragment first;
+
+	if (!kept)
+		return TC_ACT_OK;
+	first = *kept;
+	if (bpf_skb_store_bytes(skb, 0, first.entry_mac, sizeof(first.entry_mac), 0) ||
+	    set_source(skb, packet, &first.node))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}
+
+/* An error about a request, such as that nobody listens: what it quotes becomes what the client had sent. */
+INLINE int message_of_task(struct __sk_buff *skb, const struct packet *message)
+{
+	struct task_key key = {};
+	struct task_flow *flow, answer;
+	struct packet quoted;
+
+	if (!read_quoted(skb, message, &quoted) || !same_address(&message->source, &quoted.destination))
+		return TC_ACT_OK;
+	key.task = quoted.destination;
+	key.client = quoted.source;
+	key.client_port = quoted.source_port;
+	key.port = quoted.destination_port;
+	key.protocol = quoted.protocol;
+	flow = bpf_map_lookup_elem(&task_flows, &key);
+	if (!flow)
+		return TC_ACT_OK;
+	answer = *flow;
+	if (bpf_skb_store_bytes(skb, 0, answer.entry_mac, sizeof(answer.entry_mac), 0) ||
+	    set_quoted_port(skb, message, &quoted, true, answer.client_port))
+		return TC_ACT_SHOT;
+	if (!answer.published)
+		return TC_ACT_OK;
+	if (set_quoted_port(skb, message, &quoted, false, answer.published) ||
+	    set_quoted_address(skb, message, &quoted, false, &answer.node) || set_source(skb, message, &answer.node))
+		return TC_ACT_SHOT;
+	return TC_ACT_OK;
+}
+
+/* TC ingress of the task's port: what the task sends. */
 SEC("classifier")
 int task_out(struct __sk_buff *skb)
 {
 	struct mesh_task *task = task_behind(skb);
-	struct task_key key = {};
-	struct task_flow *flow, answer;
 	const struct address *own;
 	struct packet packet;
+	enum reading reading;
 
-	if (!task || !read_packet(skb, &packet))
+	if (!task)
 		return TC_ACT_OK;
-	own = own_address(task, packet.is_ipv4);
+	reading = read_packet(skb, &packet);
+	own = reading == OTHER ? 0 : own_address(task, packet.is_ipv4);
 	if (!own || !same_address(&packet.source, own))
 		return TC_ACT_OK;
-	key.task = packet.source;
-	key.client = packet.destination;
-	key.client_port = packet.destination_port;
-	key.port = packet.source_port;
-	key.protocol = packet.protocol;
-	flow = bpf_map_lookup_elem(&task_flows, &key);
-	if (!flow)
-		return TC_ACT_OK;
-	flow->seen = bpf_ktime_get_ns();
-	flow->state = state_after_server(flow->state, &packet);
-	answer = *flow;
-	if (bpf_skb_store_bytes(skb, 0, answer.entry_mac, sizeof(answer.entry_mac), 0))
-		return TC_ACT_SHOT;
-	if (!answer.published)
-		return TC_ACT_OK;
-	if (set_port(skb, &packet, DESTINATION_PORT_AT, packet.destination_port, answer.client_port) ||
-	    set_port(skb, &packet, SOURCE_PORT_AT, packet.source_port, answer.published) ||
-	    set_source(skb, &packet, &answer.node))
-		return TC_ACT_SHOT;
-	return TC_ACT_OK;
+	if (reading == WITH_PORTS)
+		return answer_of_task(skb, &packet);
+	if (reading == MESSAGE)
+		return message_of_task(skb, &packet);
+	return rest_of_task(skb, &packet);
 }

@@ -90,12 +90,13 @@ mirrored! {
     }
 
     /// Where the mesh hooks into the node.
-    struct Mesh [20] {
+    struct Mesh [24] {
         gateway_port: u32,
         sandbox_ingress: u32,
         sandbox_gateway: u32,
         entry_mac: [u8; 6],
         zero: [u8; 2],
+        mtu: u32,
     }
 
     /// Key of a flow where it enters the mesh.

@@ -71,6 +71,7 @@ fn hooks(mesh: &lvs::Mesh, survey: &Survey) -> Result<Mesh, String> {
         sandbox_gateway: survey.link(&mesh.sandbox, &mesh.sandbox_gateway_link)?,
         entry_mac: mesh.sandbox_ingress_mac.0,
         zero: [0; 2],
+        mtu: survey.mtu(&mesh.sandbox, &mesh.sandbox_ingress_link)?,
     })
 }
 

@@ -86,7 +86,7 @@ impl Places {
         .map_err(failed)
     }
 
-    /// Looks into many namespaces for the cookie and the interface numbers of the named links.
+    /// Looks into many namespaces for the cookie and the numbers and MTUs of the named links.
     pub(crate) fn survey(&self, wanted: BTreeMap<NamespaceName, BTreeSet<String>>) -> io::Result<Survey> {
         on_own_thread(move || {
             let looked = wanted.into_iter().map(|(name, links)| {
@@ -110,11 +110,30 @@ fn on_own_thread<T: Send>(act: impl FnOnce() -> io::Result<T> + Send) -> io::Res
 
 fn look(links: BTreeSet<String>) -> io::Result<Seen> {
     let cookie = own_cookie()?;
-    let numbered = links.into_iter().filter_map(|link| {
-        let number = nix::net::if_::if_nametoindex(link.as_str()).ok()?;
-        Some((link, number))
+    let found = links.into_iter().filter_map(|name| {
+        let number = nix::net::if_::if_nametoindex(name.as_str()).ok()?;
+        let mtu = link_mtu(&name).ok()?;
+        Some((name, Link { number, mtu }))
     });
-    Ok(Seen { cookie, links: numbered.collect() })
+    Ok(Seen { cookie, links: found.collect() })
+}
+
+/// The MTU of a link of the calling thread's namespace, in bytes (`netdevice(7)`).
+fn link_mtu(name: &str) -> io::Result<u32> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut request =
+        libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_mtu: 0 } };
+    // The last byte stays zero; the kernel has no longer names.
+    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    // SAFETY: the kernel reads and writes one `ifreq`, which `request` is.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: on success the kernel has written this member; any bits are an integer.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    u32::try_from(mtu).map_err(io::Error::other)
 }
 
 /// The cookie of the calling thread's namespace (`SO_NETNS_COOKIE`, Linux 5.14).
@@ -144,7 +163,16 @@ pub(crate) fn own_cookie() -> io::Result<u64> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) cookie: u64,
-    pub(crate) links: BTreeMap<String, u32>,
+    pub(crate) links: BTreeMap<String, Link>,
+}
+
+/// What was seen of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its interface number.
+    pub(crate) number: u32,
+    /// In bytes.
+    pub(crate) mtu: u32,
 }
 
 /// What was seen in all of them; for those that could not be entered, why.
@@ -159,8 +187,17 @@ impl Survey {
 
     /// A link's number.
     pub(crate) fn link(&self, name: &NamespaceName, link: &str) -> Result<u32, String> {
-        let number = self.seen(name)?.links.get(link);
-        number.copied().ok_or_else(|| format!("there is no link {link} in {name}"))
+        Ok(self.seen_link(name, link)?.number)
+    }
+
+    /// A link's MTU in bytes.
+    pub(crate) fn mtu(&self, name: &NamespaceName, link: &str) -> Result<u32, String> {
+        Ok(self.seen_link(name, link)?.mtu)
+    }
+
+    fn seen_link(&self, name: &NamespaceName, link: &str) -> Result<Link, String> {
+        let seen = self.seen(name)?.links.get(link);
+        seen.copied().ok_or_else(|| format!("there is no link {link} in {name}"))
     }
 
     fn seen(&self, name: &NamespaceName) -> Result<&Seen, String> {

@@ -11,8 +11,8 @@ use std::path::Path;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
-/// Maps by name; what is pinned under the name is taken over. `connected_sockets` is the programs' own.
-const MAPS: [&str; 22] = [
+/// Maps by name; what is pinned under the name is taken over. `connected_sockets` and `fragments` are the programs' own.
+const MAPS: [&str; 23] = [
     "vip_services",
     "port_services",
     "slots",
@@ -29,6 +29,7 @@ const MAPS: [&str; 22] = [
     "entry_flows",
     "task_flows",
     "clashes",
+    "fragments",
     "datagram_choices",
     "datagram_peers",
     "connected_sockets",
@@ -74,7 +75,9 @@ impl Programs {
         for name in ["entry_flows", "task_flows", "datagram_choices", "datagram_peers"] {
             loader.map_max_entries(name, flow_entries);
         }
-        loader.map_max_entries("clashes", (flow_entries / 8).max(64));
+        for name in ["clashes", "fragments"] {
+            loader.map_max_entries(name, (flow_entries / 8).max(64));
+        }
         if let Some(directory) = maps {
             for name in MAPS {
                 loader.map_pin_path(name, directory.join(name));

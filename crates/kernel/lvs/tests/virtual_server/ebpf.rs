@@ -2,6 +2,10 @@
 
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "fragments.rs"]
+mod fragments;
+#[path = "icmp.rs"]
+mod icmp;
 #[path = "ipv6.rs"]
 mod ipv6;
 #[path = "looking.rs"]

@@ -87,7 +87,7 @@ fn extension_headers_do_not_hide_the_port() {
     let lab = lab();
     let socket = Datagrams::new(&lab.client.path, "[::]:0");
     // One unit of eight bytes: next header and length are the kernel's to fill in, then six bytes of padding.
-    socket.add_destination_options(&[0, 0, 1, 4, 0, 0, 0, 0]);
+    socket.add_destination_options([0, 0, 1, 4, 0, 0, 0, 0]);
     for host in &lab.hosts {
         let to = format!("[{}]:8081", host.address6());
         let (answer, from) = socket.ask(&to).unwrap();

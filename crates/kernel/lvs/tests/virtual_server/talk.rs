@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a client waits that expects nothing.
 pub(crate) const IMPATIENCE: Duration = Duration::from_millis(700);
 
+/// A datagram that starts so comes back as it is.
+const ECHO: &[u8] = b"echo";
+
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Answer {
@@ -142,7 +145,11 @@ fn take(reader: &mut impl Read, mut bytes: usize) -> io::Result<()> {
 fn serve_datagrams(socket: &UdpSocket, name: &str, port: u16, stop: &AtomicBool) {
     let mut buffer = vec![0; 65536];
     while !stop.load(Ordering::Relaxed) {
-        if let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+        if let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            if buffer[..length].starts_with(ECHO) {
+                let _ = socket.send_to(&buffer[..length], peer);
+                continue;
+            }
             let _ = socket.send_to(format!("{name} {port} {peer}").as_bytes(), peer);
         }
     }
@@ -267,13 +274,74 @@ impl Datagrams {
         self.0.local_addr().unwrap()
     }
 
-    /// Lets all that it sends over IPv6 bear a header of destination options (RFC 8200, section 4.6).
-    pub(crate) fn add_destination_options(&self, header: &[u8]) {
-        let length = libc::socklen_t::try_from(header.len()).unwrap();
-        let (fd, from) = (self.0.as_raw_fd(), header.as_ptr().cast::<libc::c_void>());
-        // SAFETY: `header` is valid for reading `length` bytes.
-        let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, from, length) };
+    fn set_option<T>(&self, level: i32, option: i32, value: &T) {
+        let length = libc::socklen_t::try_from(size_of::<T>()).unwrap();
+        let (fd, from) = (self.0.as_raw_fd(), std::ptr::from_ref(value).cast::<libc::c_void>());
+        // SAFETY: `value` is valid for reading `length` bytes.
+        let result = unsafe { libc::setsockopt(fd, level, option, from, length) };
         assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+
+    /// Lets nothing that it sends be cut into fragments, by itself neither.
+    pub(crate) fn never_fragment(&self) {
+        if self.0.local_addr().unwrap().is_ipv4() {
+            self.set_option(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DO);
+        } else {
+            self.set_option(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &libc::IPV6_PMTUDISC_DO);
+        }
+    }
+
+    /// What the connected socket believes to pass in one piece, in bytes with the network layer's header.
+    pub(crate) fn path_mtu(&self) -> u32 {
+        let (level, option) = if self.0.local_addr().unwrap().is_ipv4() {
+            (libc::IPPROTO_IP, libc::IP_MTU)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_MTU)
+        };
+        let (mut value, mut length) = (0_u32, 4);
+        let to = (&raw mut value).cast::<libc::c_void>();
+        // SAFETY: the kernel writes `length` bytes at most, which is the size of `value`.
+        let result = unsafe { libc::getsockopt(self.0.as_raw_fd(), level, option, to, &raw mut length) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        value
+    }
+
+    /// Sends so many bytes, each telling where it is, and expects them back.
+    pub(crate) fn echo(&self, to: &str, length: usize) -> io::Result<()> {
+        let sent = echo_of(length);
+        self.0.send_to(&sent, to)?;
+        let mut buffer = vec![0; 65536];
+        let (length, from) = self.0.recv_from(&mut buffer)?;
+        assert_eq!(from.to_string(), to);
+        assert!(buffer[..length] == sent, "{length} other bytes came back");
+        Ok(())
+    }
+
+    /// Sends so many bytes to the connected one.
+    pub(crate) fn send_connected(&self, length: usize) -> io::Result<usize> {
+        self.0.send(&vec![7; length])
+    }
+
+    pub(crate) fn send_to(&self, bytes: &[u8], to: &str) {
+        self.0.send_to(bytes, to).unwrap();
+    }
+
+    /// Waits for a datagram; how long it is, and from whom.
+    pub(crate) fn receive(&self) -> io::Result<(usize, SocketAddr)> {
+        self.0.recv_from(&mut vec![0; 65536])
+    }
+
+    /// A datagram or an error that is there already.
+    pub(crate) fn receive_now(&self) -> io::Result<usize> {
+        self.0.set_nonblocking(true)?;
+        let received = self.0.recv(&mut vec![0; 65536]);
+        self.0.set_nonblocking(false)?;
+        received
+    }
+
+    /// Lets all that it sends over IPv6 bear a header of destination options (RFC 8200, section 4.6).
+    pub(crate) fn add_destination_options(&self, header: [u8; 8]) {
+        self.set_option(libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &header);
     }
 
     pub(crate) fn send_sized(&self, to: &str, length: usize) -> io::Result<Answer> {
@@ -302,6 +370,12 @@ impl Datagrams {
     pub(crate) fn peer(&self) -> SocketAddr {
         self.0.peer_addr().unwrap()
     }
+}
+
+/// So many bytes that come back.
+pub(crate) fn echo_of(length: usize) -> Vec<u8> {
+    let told = (0..length).map(|at| u8::try_from(at % 251).unwrap());
+    ECHO.iter().copied().chain(told).take(length).collect()
 }
 
 /// Sorted counts of the names.
