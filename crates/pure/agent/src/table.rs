@@ -4,8 +4,9 @@
 use crate::task::life;
 use crate::{LocalFacts, balance, names, network};
 use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork, TaskAssignment, TaskOnNetwork};
+use shoal_model::balancing::Balancing;
 use shoal_model::lvs::{
-    Access, Mesh, MeshTask, PortMapping, RealServer, Scheduler, Table, VirtualService, VirtualServiceKey,
+    Access, Mesh, MeshTask, PortMapping, RealServer, Table, VirtualService, VirtualServiceKey,
 };
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::publishing::Publishing;
@@ -13,9 +14,6 @@ use shoal_model::spec::{PortConfig, PublishMode};
 use shoal_model::{Assignment, Mac, NetworkId, Observed, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-
-/// The service's label that chooses how real servers are chosen: `rr` or `sh`, as `ipvsadm` calls them.
-const SCHEDULER_LABEL: &str = "shoal.lb.scheduler";
 
 /// What the node's virtual server holds.
 ///
@@ -70,15 +68,15 @@ fn ingress_ports(service: &ServiceOnNetwork) -> impl Iterator<Item = &PortConfig
 }
 
 fn virtual_service(service: &ServiceOnNetwork, real_servers: Vec<RealServer>) -> VirtualService {
-    let scheduler = match service.labels.get(SCHEDULER_LABEL).map(String::as_str) {
-        Some("sh") => Scheduler::SourceHash,
-        _ => Scheduler::RoundRobin,
-    };
-    let ring = balance::ring(scheduler, &real_servers);
+    let balancing = Balancing::of_admitted(&service.labels);
+    // By what the managers say, so that every node names the same scheduler.
+    let scheduler = balancing.scheduler(service.tasks.values().map(|task| task.weight));
+    let connections = service.tasks.iter().map(|(id, task)| (id.clone(), task.connections)).collect();
+    let ring = balance::ring(scheduler, &real_servers, &connections);
     VirtualService {
         name: service.name.clone(),
         scheduler,
-        affinity: None,
+        affinity: balancing.affinity,
         access: Access::default(),
         real_servers,
         ring,

@@ -2,6 +2,7 @@
 
 use crate::liveness::{Liveness, is_down};
 use shoal_model::assignment::{NetworkAssignment, NetworkEndpoint, ServiceOnNetwork, TaskOnNetwork};
+use shoal_model::balancing::{Balancing, Weight};
 use shoal_model::spec::PublishMode;
 use shoal_model::{
     Assignment, Mac, Network, NetworkId, Node, NodeId, Service, ServiceId, Task, TaskAssignment, TaskId,
@@ -155,14 +156,21 @@ fn fill_in_tasks(state: &State, liveness: &Liveness, networks: &mut BTreeMap<Net
                     assigned.endpoints.insert(task.id.to_string(), endpoint);
                     assigned.peers.insert(node.id.clone(), tunnel);
                 }
-                let weight = u32::from(task.serves() && !doubtful);
+                let weight = if task.serves() && !doubtful { asked_weight(state, task, node) } else { 0 };
                 serve(&mut assigned.services, task, attachment, (address, mac, weight));
             }
         }
     }
 }
 
-/// A task that runs is a real server of its service: with weight 1, or 0 while it drains or its node is in doubt.
+/// The share that the labels ask for: the containers' label wins over the service's.
+fn asked_weight(state: &State, task: &Task, node: &Node) -> u32 {
+    let of_containers = Weight::of_containers(&task.spec.container().labels).ok().flatten();
+    let of_service = || Balancing::of_admitted(&state.services().get(&task.service)?.spec.labels).weight;
+    of_containers.or_else(of_service).map_or(1, |weight| weight.on_node(&node.spec.labels))
+}
+
+/// A task that runs is a real server of its service: with the weight that is asked for, or 0 while it drains or its node is in doubt.
 fn serve(
     services: &mut BTreeMap<ServiceId, ServiceOnNetwork>,
     task: &Arc<Task>,
@@ -180,6 +188,7 @@ fn serve(
         node: node.clone(),
         aliases: attachment.aliases.clone(),
         weight,
+        connections: 0,
     };
     service.tasks.insert(id, on_network);
 }

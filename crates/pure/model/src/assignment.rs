@@ -120,6 +120,9 @@ pub struct TaskOnNetwork {
     pub aliases: Vec<String>,
     /// Share of new connections; 0 while it drains or its node is suspected.
     pub weight: u32,
+    /// Connections that the whole cluster gives it, roughly; told only where the service's scheduler goes by them.
+    #[serde(default)]
+    pub connections: u64,
 }
 
 /// What a node reports of a task.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assignment;
+pub mod balancing;
 pub mod cluster;
 pub mod constraint;
 pub mod dns;

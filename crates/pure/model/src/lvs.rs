@@ -84,9 +84,9 @@ pub enum Scheduler {
     WeightedRoundRobin,
     /// Those with the fewest connections in the whole cluster first.
     LeastConnection,
-    /// By the client's address.
+    /// By the client's address; when a server goes, nobody else's clients move.
     SourceHash,
-    /// By the client's address, with a table that every node computes alike and that changes little (Maglev, NSDI 2016).
+    /// By the client's address, with exact shares; when a server goes, few of the others' clients move (Maglev, NSDI 2016).
     Maglev,
     /// The less loaded of two chosen at random, by the connections of the whole cluster.
     PowerOfTwoChoices,
@@ -115,9 +115,28 @@ impl Scheduler {
         }
     }
 
+    /// Whether the ring depends on the connections of the whole cluster.
+    pub fn counts_connections(self) -> bool {
+        matches!(self, Self::LeastConnection | Self::PowerOfTwoChoices)
+    }
+
     /// Whether the ring is looked up by a hash of the client's address; otherwise it is walked slot by slot.
     pub fn is_hashed(self) -> bool {
         matches!(self, Self::SourceHash | Self::Maglev)
+    }
+}
+
+/// A text that no scheduler is called by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no scheduler has this name")]
+pub struct UnknownScheduler;
+
+impl std::str::FromStr for Scheduler {
+    type Err = UnknownScheduler;
+
+    /// Reads the short name.
+    fn from_str(text: &str) -> Result<Self, UnknownScheduler> {
+        Self::ALL.into_iter().find(|scheduler| scheduler.as_str() == text).ok_or(UnknownScheduler)
     }
 }
 

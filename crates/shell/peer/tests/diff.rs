@@ -67,6 +67,7 @@ fn task_on_network(n: u8) -> TaskOnNetwork {
         node: NodeId::from_random(u128::from(n)),
         aliases: vec![format!("alias-{n}")],
         weight: u32::from(n),
+        connections: u64::from(n / 2),
     }
 }
 

@@ -1,74 +1,77 @@
-//! By the client's address: Maglev hashing (Eisenbud et al., NSDI 2016, section 3.4). Every node computes the same ring,
-//! so a client meets the same server whichever node it enters by; when a server goes, few other clients move.
+//! By the client's address: rendezvous hashing (Thaler and Ravishankar, 1998) of every slot. Every node computes the same
+//! ring. When a server goes, its clients move and nobody else's; when one comes, nobody moves but to it. The price is that
+//! shares are only as even as chance makes them; `maglev` is the other way round.
 
-use super::eligible;
-use sha2::{Digest, Sha256};
-use shoal_model::lvs::RealServer;
+use super::{Candidate, hash};
+use std::cmp::Reverse;
 
-/// Slots of a ring: a prime, about a hundred times the usual number of servers.
-const SLOTS: usize = 1021;
-/// Slots for many servers: the greatest prime within [`shoal_model::lvs::RING_SLOTS_MAX`].
-const SLOTS_FOR_MANY: usize = 4093;
+/// Slots of a ring: about a hundred times the usual number of servers.
+const SLOTS: u64 = 1021;
+/// Slots for many servers.
+const SLOTS_FOR_MANY: u64 = 4093;
 /// From this number of servers on.
 const MANY: usize = 64;
+/// What a waiting time is multiplied with before it is divided by a weight.
+const PRECISION: u128 = 1 << 32;
 
-/// A server's order of preference for slots: a permutation of all of them.
-struct Preference {
-    index: u16,
-    weight: u64,
-    next: usize,
-    step: usize,
-    /// Turns saved up, in units of the greatest weight.
-    credit: u64,
+/// A candidate with the number that its lots come from.
+type Seeded<'a> = (u64, &'a Candidate<'a>);
+
+/// Each slot is drawn by lot among the servers, with chances in proportion to their weights: the smallest of the
+/// exponentially distributed waiting times `-ln(u) / weight` wins. A server's lots do not depend on who else is there.
+pub(super) fn ring(candidates: &[Candidate<'_>]) -> Vec<u16> {
+    let slots = if candidates.len() < MANY { SLOTS } else { SLOTS_FOR_MANY };
+    let mut seeded: Vec<Seeded<'_>> = candidates.iter().map(|c| (hash::of_task(c.task).0, c)).collect();
+    seeded.sort_by_key(|(_, c)| c.weight);
+    let by_weight: Vec<&[Seeded<'_>]> = seeded.chunk_by(|(_, a), (_, b)| a.weight == b.weight).collect();
+    (0..slots).filter_map(|slot| winner(slot, &by_weight)).collect()
 }
 
-pub(super) fn ring(servers: &[RealServer]) -> Vec<u16> {
-    let eligible = eligible(servers);
-    let slots = if eligible.len() < MANY { SLOTS } else { SLOTS_FOR_MANY };
-    let greatest = eligible.iter().map(|(_, weight)| u64::from(*weight)).max().unwrap_or(0);
-    let mut preferences: Vec<Preference> = eligible
-        .iter()
-        .filter_map(|(index, weight)| {
-            let server = servers.get(usize::from(*index))?;
-            // Everyone has a turn in the first round, so that nobody is left out for having little weight.
-            let credit = greatest.saturating_sub(u64::from(*weight));
-            Some(Preference { credit, ..preference(*index, *weight, server, slots) })
-        })
-        .collect();
-    // Whoever comes first wins ties: an order that does not depend on who else is there.
-    preferences.sort_by_key(|p| servers.get(usize::from(p.index)).map(|s| s.task.clone()));
-    let mut ring: Vec<Option<u16>> = vec![None; slots];
-    let mut free = if preferences.is_empty() { 0 } else { slots };
-    while free > 0 {
-        for preference in &mut preferences {
-            preference.credit += preference.weight;
-            if preference.credit >= greatest && free > 0 {
-                preference.credit -= greatest;
-                take_next(preference, &mut ring);
-                free -= 1;
-            }
+/// Among equal weights the greatest lot waits least, so that few waiting times have to be computed.
+fn winner(slot: u64, by_weight: &[&[Seeded<'_>]]) -> Option<u16> {
+    let draw = |group: &&[Seeded<'_>]| {
+        let lots = group.iter().map(|(seed, c)| (hash::mix(*seed, slot), c.task, *c));
+        lots.max_by_key(|(lot, task, _)| (*lot, *task)).map(|(lot, _, c)| (lot, c.weight, c.index))
+    };
+    let best = by_weight.iter().filter_map(draw);
+    if by_weight.len() == 1 {
+        return best.map(|(.., index)| index).next();
+    }
+    let waits = best.map(|(lot, weight, index)| {
+        (waiting_time(lot) * PRECISION / u128::from(weight.max(1)), Reverse((lot, weight)), index)
+    });
+    waits.min().map(|(.., index)| index)
+}
+
+/// `-log2(lot / 2⁶⁴)` in units of 2⁻³². In whole numbers, because every node must come to the same result and a logarithm
+/// of floating point numbers may differ in the last place between two processors.
+fn waiting_time(lot: u64) -> u128 {
+    let lot = lot.max(1);
+    let zeros = lot.leading_zeros();
+    // Between 1 and 2, with 63 bits behind the point. Squaring it tells one more bit of its logarithm.
+    let mut mantissa = u128::from(lot << zeros);
+    let mut logarithm = u128::from(63 - zeros);
+    for _ in 0..32 {
+        mantissa = (mantissa * mantissa) >> 63;
+        logarithm <<= 1;
+        if mantissa >> 64 != 0 {
+            mantissa >>= 1;
+            logarithm |= 1;
         }
     }
-    ring.into_iter().flatten().collect()
+    (64 << 32) - logarithm
 }
 
-/// Takes the first free slot in the server's order. There is one.
-fn take_next(preference: &mut Preference, ring: &mut [Option<u16>]) {
-    let slots = ring.len();
-    for _ in 0..slots {
-        let slot = preference.next;
-        preference.next = (slot + preference.step) % slots;
-        if let Some(free @ None) = ring.get_mut(slot) {
-            *free = Some(preference.index);
-            return;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_times_are_logarithms() {
+        assert_eq!(waiting_time(1 << 63), 1 << 32);
+        assert_eq!(waiting_time(1 << 32), 32 << 32);
+        // -log2(3/4) = 0.415037499278…, rounded up.
+        assert_eq!(waiting_time(3 << 62), 1_782_572_487);
+        assert_eq!(waiting_time(0), waiting_time(1));
     }
-}
-
-fn preference(index: u16, weight: u32, server: &RealServer, slots: usize) -> Preference {
-    let digest = Sha256::digest(server.task.as_str());
-    let number = |bytes: &[u8]| bytes.iter().fold(0_usize, |n, byte| ((n << 8) | usize::from(*byte)) % slots);
-    // The number of slots is a prime, so every step from 1 to one less leads through all of them.
-    let step = 1 + number(&digest[8..16]) % (slots - 1);
-    Preference { index, weight: u64::from(weight), next: number(&digest[..8]), step, credit: 0 }
 }

@@ -120,6 +120,7 @@ pub(crate) fn on_network(task: &TaskId, name: &str, network: &NetworkAssignment)
         node: endpoint.node.clone(),
         aliases: Vec::new(),
         weight: 1,
+        connections: 0,
     }
 }
 

@@ -77,7 +77,7 @@ fn a_draining_task_stays_known_without_a_place_in_the_ring() {
 #[test]
 fn the_services_label_chooses_the_scheduler() {
     for (label, scheduler) in
-        [("sh", Scheduler::SourceHash), ("rr", Scheduler::RoundRobin), ("", Scheduler::RoundRobin)]
+        [("sh", Scheduler::SourceHash), ("p2c", Scheduler::PowerOfTwoChoices), ("", Scheduler::RoundRobin)]
     {
         let mut assignment = assignment();
         for network in assignment.networks.values_mut() {
@@ -88,6 +88,29 @@ fn the_services_label_chooses_the_scheduler() {
         assert_eq!(table.services[&published()].scheduler, scheduler, "{label:?}");
         assert_eq!(table.services[&balanced()].scheduler, scheduler, "{label:?}");
     }
+}
+
+#[test]
+fn weights_affinity_and_connections_reach_the_ring() {
+    let mut assignment = assignment();
+    let mut whoami = |change: &dyn Fn(&mut shoal_model::assignment::ServiceOnNetwork)| {
+        let ingress = assignment.networks.get_mut(&example::ingress()).unwrap();
+        change(ingress.services.get_mut(&example::whoami()).unwrap());
+        table_of(&assignment, &all_running(&assignment)).services.remove(&published()).unwrap()
+    };
+    let heavy = whoami(&|s| s.tasks.get_mut(&whoami_1()).unwrap().weight = 3);
+    assert_eq!((heavy.scheduler, heavy.affinity), (Scheduler::WeightedRoundRobin, None));
+    assert_eq!(heavy.ring.len(), 4);
+    let asked = whoami(&|s| {
+        s.labels.insert("shoal.lb.affinity".to_owned(), "10m".to_owned());
+        s.labels.insert("shoal.lb.scheduler".to_owned(), "lc".to_owned());
+        s.tasks.get_mut(&whoami_1()).unwrap().weight = 1;
+        s.tasks.get_mut(&whoami_2()).unwrap().connections = 7;
+    });
+    assert_eq!((asked.scheduler, asked.affinity), (Scheduler::LeastConnection, Some(600)));
+    let of_second = asked.real_servers.iter().position(|server| server.task == whoami_2()).unwrap();
+    let slots = asked.ring.iter().filter(|n| usize::from(**n) == of_second).count();
+    assert_eq!((slots, asked.ring.len()), (1, 9), "seven behind, and a round");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every function looks at the state as it is now; what two requests might do to each other meanwhile is caught again
 //! by [`shoal_store::apply`], whose refusals turn into [`AdmitError`] by `From`.
 
+mod balancing;
 mod cluster;
 mod container;
 mod data;

@@ -1,5 +1,6 @@
 //! Services.
 
+use super::balancing::check_balancing;
 use super::name::check_name;
 use super::ports::{check_conflicts, check_endpoint, check_publishing, publishes_on_the_mesh};
 use super::task_template::{check_mode, check_task_template, check_update};
@@ -125,6 +126,7 @@ fn admit_spec(
     spec.rollback_config.as_ref().map_or(Ok(()), check_update)?;
     spec.endpoint_spec.as_ref().map_or(Ok(()), check_endpoint)?;
     check_mode(&spec)?;
+    check_balancing(&spec)?;
     check_publishing(&spec)?;
     if let Some(endpoint) = &spec.endpoint_spec {
         check_conflicts(state, endpoint, updating)?;

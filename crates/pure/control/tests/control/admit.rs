@@ -153,14 +153,61 @@ fn bad_specs() -> Vec<(ServiceSpec, &'static str)> {
     ]
 }
 
+/// Labels of the balancer, and what they are refused with.
+fn bad_balancing() -> Vec<(ServiceSpec, &'static str)> {
+    let mut heavy_container = spec("web", 1);
+    let labels = &mut heavy_container.task_template.container_spec.as_mut().unwrap().labels;
+    labels.insert("shoal.lb.weight".to_owned(), "heavy".to_owned());
+    vec![
+        (
+            labelled("shoal.lb.scheduler", "wlc"),
+            r#"label shoal.lb.scheduler: "wlc" is not a scheduler (rr, wrr, lc, sh, maglev or p2c)"#,
+        ),
+        (
+            labelled("shoal.lb.affinity", "2d"),
+            r#"label shoal.lb.affinity: "2d" is not a time between 1s and 24h, such as 30s, 10m or 3h"#,
+        ),
+        (
+            labelled("shoal.lb.weight", "0"),
+            r#"label shoal.lb.weight: "0" is not a weight from 1 to 256 or node.labels.KEY"#,
+        ),
+        (
+            heavy_container,
+            r#"container label shoal.lb.weight: "heavy" is not a weight from 1 to 256 or node.labels.KEY"#,
+        ),
+    ]
+}
+
 #[test]
 fn bad_specs_are_refused_in_dockers_words() {
     let mut bench = Bench::new(1);
-    for (spec, words) in bad_specs() {
+    for (spec, words) in bad_specs().into_iter().chain(bad_balancing()) {
         let error = refused(&mut bench, spec);
         assert_eq!(error.to_string(), format!("rpc error: code = InvalidArgument desc = {words}"));
         assert_eq!(error.code().http_status(), 400);
     }
+}
+
+#[test]
+fn labels_of_the_balancer_are_kept_as_sent_and_checked_on_update_too() {
+    let mut bench = Bench::new(1);
+    let mut asked = spec("web", 1);
+    let labels = [("shoal.lb.scheduler", "maglev"), ("shoal.lb.affinity", "010m"), ("shoal.lb.weight", "7")];
+    asked.labels = labels.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
+    let web = bench.create(asked.clone());
+    let stored = bench.service(&web);
+    assert_eq!(stored.spec.labels, asked.labels);
+    asked.labels.insert("shoal.lb.scheduler".to_owned(), "fastest".to_owned());
+    let version = stored.meta.version;
+    let error = admit::update_service(&bench.state, &web, version, asked, false, bench.now).unwrap_err();
+    assert_eq!(
+        (error.code().http_status(), error.to_string().as_str()),
+        (
+            400,
+            "rpc error: code = InvalidArgument desc = label shoal.lb.scheduler: \"fastest\" is not a scheduler \
+             (rr, wrr, lc, sh, maglev or p2c)"
+        )
+    );
 }
 
 #[test]

@@ -85,6 +85,27 @@ fn only_tasks_that_serve_have_a_share() {
 }
 
 #[test]
+fn a_share_is_what_the_labels_ask_for_and_the_containers_label_wins() {
+    let (mut bench, web, net) = served();
+    let of_node = |name: &str| ("shoal.lb.weight".to_owned(), name.to_owned());
+    bench.set_node(0, |node| _ = node.spec.labels.insert("cores".to_owned(), "16".to_owned()));
+    bench.update(&web, |spec| spec.labels.extend([of_node("node.labels.cores")]));
+    bench.settle();
+    let mut shares = weights(&bench, &web, &net);
+    shares.sort_unstable();
+    assert_eq!(shares, [1, 16], "a node without the label counts once");
+    bench.update(&web, |spec| {
+        let container = spec.task_template.container_spec.as_mut().unwrap();
+        container.labels.extend([of_node("3")]);
+    });
+    bench.run();
+    assert_eq!(weights(&bench, &web, &net).into_iter().filter(|weight| *weight > 0).max(), Some(3));
+    let drained = bench.active(&web).remove(0).node.clone().unwrap();
+    bench.liveness.suspected.insert(drained);
+    assert!(weights(&bench, &web, &net).contains(&0), "weights do not keep a doubtful task in the rings");
+}
+
+#[test]
 fn a_task_has_no_share_before_it_runs() {
     let mut bench = Bench::new(1);
     let net = bench.network(NetworkSpec { name: "net".to_owned(), ..NetworkSpec::default() });
