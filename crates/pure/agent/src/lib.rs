@@ -3,9 +3,9 @@
 //! Owns the node's decisions, each a pure function from what is wanted and what was seen to what is to be done:
 //! [`declare`] (every network namespace as it should be), [`diff`] (the repairs that lead there), [`plan`] (the next
 //! steps of the containers), [`reports`] (what the managers are told of the tasks), [`table`] (what the balancer holds,
-//! with its rings), [`zones`] (what each sandbox resolves), [`next_wake`] (when to look again although nothing
-//! happened), and the names of everything on the node ([`names`]). Start, normal work, daemon restart and teardown are
-//! the same functions: teardown is [`diff`] from nothing declared.
+//! with its rings), [`deviations`] and [`digest`] (what is not so, and of what), [`zones`] (what each sandbox resolves),
+//! [`next_wake`] (when to look again although nothing happened), and the names of everything on the node ([`names`]).
+//! Start, normal work, daemon restart and teardown are the same functions: teardown is [`diff`] from nothing declared.
 //!
 //! Must never: read a clock, a random source, a file or a socket; keep state between calls; spawn; be async; know how a
 //! repair is carried out.
@@ -16,7 +16,9 @@ pub mod names;
 pub mod retry;
 pub mod template;
 
+mod deviations;
 mod diff;
+mod digest;
 mod facts;
 mod network;
 mod table;
@@ -24,7 +26,9 @@ mod task;
 mod wake;
 mod zone;
 
+pub use deviations::deviations;
 pub use diff::diff;
+pub use digest::digest;
 pub use facts::LocalFacts;
 pub use network::declare;
 pub use table::table;

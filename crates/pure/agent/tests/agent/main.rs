@@ -1,6 +1,7 @@
 //! The node's brain as its users see it: assignments and observations in, declarations, repairs and steps out.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod deviations;
 mod example;
 mod fake;
 mod life;
