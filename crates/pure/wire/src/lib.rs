@@ -37,6 +37,7 @@ pub mod stdcopy;
 pub mod swarm;
 pub mod system;
 pub mod task;
+pub mod verify;
 pub mod version;
 
 pub use error::{ApiError, Status};

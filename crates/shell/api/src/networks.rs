@@ -18,6 +18,7 @@ pub(crate) async fn perform(op: NetworkOp, call: Call) -> Reply {
         NetworkOp::Remove => remove(&call).await,
         NetworkOp::Prune => prune(&call).await,
         NetworkOp::VirtualServices => virtual_services(&call).await,
+        NetworkOp::Verify => verify(&call).await,
     }
 }
 
@@ -171,4 +172,10 @@ pub(crate) fn prune_before(call: &Call, text: &str) -> Result<shoal_model::Times
 /// This host's virtual services.
 async fn virtual_services(call: &Call) -> Reply {
     reply::json(&call.backend().virtual_services().await?)
+}
+
+/// Whether the kernels hold what was declared.
+async fn verify(call: &Call) -> Reply {
+    let quick = call.query.strict_flag("quick")?;
+    reply::json(&call.backend().verify(quick).await?)
 }

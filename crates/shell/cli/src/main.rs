@@ -1,8 +1,10 @@
 //! The `shoal` program: the daemon, the lab, and the looks inside.
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use shoal_wire::lvs::ShownService;
+mod lvs;
+mod socket;
+mod verify;
+
+use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,17 +28,10 @@ enum Command {
     /// Make several hosts out of namespaces on this machine, and play with them
     Lab(shoal_lab::LabArgs),
     /// Show this host's virtual services and their real servers, as `ipvsadm -Ln` does
-    Lvs(LvsArguments),
-}
-
-#[derive(Args)]
-struct LvsArguments {
-    /// The daemon to ask
-    #[arg(short = 'H', long = "host", env = "DOCKER_HOST", default_value = shoal_daemon::DEFAULT_HOST)]
-    host: String,
-    /// JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    Lvs(lvs::LvsArguments),
+    /// Look at the networks of all nodes
+    #[command(subcommand)]
+    Net(verify::NetCommand),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +42,7 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("shoal: {error:#}");
             ExitCode::FAILURE
@@ -55,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let called = arguments.first().map(Path::new).and_then(|p| p.file_name()).map(OsString::from);
     let mut words: Vec<String> = arguments.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let mut ignored = Vec::new();
@@ -65,21 +60,10 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
         ignored = set_aside;
     }
     match Arguments::parse_from(words).command {
-        Command::Daemon(arguments) => shoal_daemon::run(arguments, &ignored),
-        Command::Lab(arguments) => shoal_lab::run(arguments),
-        Command::Lvs(arguments) => lvs(&arguments),
+        Command::Daemon(arguments) => shoal_daemon::run(arguments, &ignored)?,
+        Command::Lab(arguments) => shoal_lab::run(arguments)?,
+        Command::Lvs(arguments) => lvs::run(&arguments)?,
+        Command::Net(command) => return verify::run(&command),
     }
-}
-
-fn lvs(arguments: &LvsArguments) -> anyhow::Result<()> {
-    let socket = arguments.host.strip_prefix("unix://");
-    let socket = socket.with_context(|| format!("{:?}: only unix:// sockets are served", arguments.host))?;
-    let answer = shoal_lab::get(Path::new(socket), "/shoal/lvs")?;
-    if arguments.json {
-        println!("{answer:#}");
-        return Ok(());
-    }
-    let services: Vec<ShownService> = serde_json::from_value(answer)?;
-    print!("{}", shoal_wire::lvs::ipvsadm(&services));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -347,7 +347,10 @@ impl Serving {
             NodeMessage::Description(description) => {
                 Change::ReportNode { id: self.node.clone(), description: Some(description), status: None }
             }
-            NodeMessage::Hello(_) | NodeMessage::Heartbeat { .. } | NodeMessage::NeedAssignment => return,
+            NodeMessage::Heartbeat { progress, .. } => {
+                return self.manager.holdings.told(&self.node, progress);
+            }
+            NodeMessage::Hello(_) | NodeMessage::NeedAssignment => return,
         };
         // A report must not be lost while this manager leads: the node says it once a session.
         while let Err(error) = self.manager.write(vec![change.clone()], entropy::now()).await {

@@ -6,6 +6,7 @@ use crate::health::Probes;
 use crate::machine::Machine;
 use crate::record::Records;
 use crate::supervise::Supervisor;
+use crate::tallies::Tallies;
 use crate::view::View;
 use anyhow::Context;
 use shoal_host::{Host, HostConfig};
@@ -14,7 +15,7 @@ use shoal_lvs::{Ebpf, EbpfConfig, VirtualServer};
 use shoal_runtime::{Runtime, RuntimeConfig};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 /// The parts of one daemon.
@@ -34,6 +35,10 @@ pub(crate) struct Engine {
     pub(crate) wake: Notify,
     /// What the node loop last saw.
     pub(crate) view: watch::Sender<Arc<View>>,
+    /// What the node loop has done so far.
+    pub(crate) tallies: Tallies,
+    /// Held while the kernel is compared and repaired.
+    comparing: Mutex<()>,
     virtual_server: Mutex<Box<dyn VirtualServer>>,
 }
 
@@ -68,6 +73,8 @@ impl Engine {
             probes: Probes::default(),
             wake: Notify::new(),
             view: watch::Sender::new(Arc::new(View::default())),
+            tallies: Tallies::default(),
+            comparing: Mutex::default(),
             virtual_server: Mutex::new(Box::new(virtual_server)),
             config,
             machine,
@@ -82,6 +89,11 @@ impl Engine {
     pub(crate) fn with_virtual_server<T>(&self, use_it: impl FnOnce(&mut dyn VirtualServer) -> T) -> T {
         let mut server = self.virtual_server.lock().unwrap_or_else(PoisonError::into_inner);
         use_it(server.as_mut())
+    }
+
+    /// Keeps repairs from going on while someone compares, and the other way round. Blocks for the time of a pass.
+    pub(crate) fn stand_still(&self) -> MutexGuard<'_, ()> {
+        self.comparing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// File of a named network namespace.

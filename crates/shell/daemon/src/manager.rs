@@ -1,6 +1,7 @@
 //! What a node has while it is a manager: the log, and the way to write to it from wherever the leader is.
 
 use crate::entropy;
+use crate::holdings::Holdings;
 use shoal_control::Liveness;
 use shoal_model::{NodeId, Timestamp};
 use shoal_peer::{Broker, Connector, PeerClient};
@@ -16,6 +17,8 @@ pub(crate) struct Manager {
     pub(crate) connector: Connector,
     /// Streams from nodes: logs and exec.
     pub(crate) broker: Broker,
+    /// How far the nodes have come.
+    pub(crate) holdings: Holdings,
     /// Which nodes have been heard of, and when.
     liveness: Mutex<Liveness>,
     /// Wakes whoever looks at the liveness.
@@ -41,6 +44,7 @@ impl Manager {
             raft,
             connector,
             broker: Broker::default(),
+            holdings: Holdings::default(),
             liveness: Mutex::new(Liveness { leader_since: entropy::now(), ..Liveness::default() }),
             heard: watch::Sender::new(0),
         }
@@ -82,6 +86,7 @@ impl Manager {
 
     /// A node's session broke off: its tasks get no new connections until it is heard of again.
     pub(crate) fn suspect(&self, node: &NodeId) {
+        self.holdings.forget(node);
         self.lock().suspected.insert(node.clone());
         self.heard.send_modify(|count| *count += 1);
     }

@@ -9,6 +9,7 @@ use crate::manager::Manager;
 use crate::membership::is_manager;
 use crate::node_loop::{self, Connections};
 use crate::node_streams::NodeStreams;
+use crate::own_node::OwnNode;
 use crate::supervise::Supervisor;
 use crate::transport::PeerTransport;
 use anyhow::{Context, bail};
@@ -48,6 +49,8 @@ pub(crate) struct Member {
     pub(crate) managers: watch::Sender<Vec<String>>,
     /// On managers.
     pub(crate) dispatcher: Option<Arc<Dispatcher>>,
+    /// The node itself, to be asked.
+    pub(crate) own: OwnNode,
     group: Supervisor,
 }
 
@@ -92,8 +95,8 @@ pub(crate) async fn start(
             }
         }
     }
-    let managers = parts.run_node(saved, files);
-    Ok(Arc::new(Member { identity: who, managers, dispatcher, group }))
+    let (managers, own) = parts.run_node(saved, files, dispatcher.clone());
+    Ok(Arc::new(Member { identity: who, managers, dispatcher, own, group }))
 }
 
 struct Parts<'a> {
@@ -163,8 +166,14 @@ impl Parts<'_> {
         bail!("no manager let this node into the consensus group")
     }
 
-    /// Starts the session and the node's loop; answers the list of managers that the session keeps up to date.
-    fn run_node(&self, saved: Saved, files: IdentityFiles) -> watch::Sender<Vec<String>> {
+    /// Starts the session and the node's loop; answers the list of managers that the session keeps up to date, and whom
+    /// to ask about the node.
+    fn run_node(
+        &self,
+        saved: Saved,
+        files: IdentityFiles,
+        dispatcher: Option<Arc<Dispatcher>>,
+    ) -> (watch::Sender<Vec<String>>, OwnNode) {
         let shutdown = self.group.shutdown().clone();
         let remembered: Option<Assignment> = disk::read_json(&self.directory.join("assignment.json"))
             .unwrap_or_else(|error| {
@@ -178,6 +187,11 @@ impl Parts<'_> {
         let renew = Arc::new(Notify::new());
         let routes = self.engine.host.facts().map(|f| f.routes.into_iter().collect()).unwrap_or_default();
         let description = watch::Sender::new(self.engine.machine.describe(&self.engine.config, routes));
+        let own = OwnNode {
+            engine: self.engine.clone(),
+            identity: self.who.clone(),
+            assignment: assignments.subscribe(),
+        };
         let session = NodeSession {
             connector: self.connector.clone(),
             managers: managers.clone(),
@@ -189,7 +203,7 @@ impl Parts<'_> {
             assignments: assignments.clone(),
             state: watch::Sender::new(SessionState::default()),
             renew: renew.clone(),
-            streams: Arc::new(NodeStreams { engine: self.engine.clone() }),
+            streams: Arc::new(NodeStreams { own: own.clone(), dispatcher }),
         };
         let session_shutdown = shutdown.clone();
         self.group.run("session", async move {
@@ -225,7 +239,7 @@ impl Parts<'_> {
             shutdown,
         };
         self.group.run("node", node_loop::run(self.engine.clone(), connections));
-        managers
+        (managers, own)
     }
 }
 

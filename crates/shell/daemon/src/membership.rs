@@ -103,13 +103,18 @@ impl Swarm {
         }
     }
 
-    /// The manager's parts, or one of Docker's refusals.
-    pub(crate) fn dispatcher(&self) -> Result<Arc<Dispatcher>, ApiError> {
+    /// What runs for the swarm, or one of Docker's refusals.
+    pub(crate) fn member(&self) -> Result<Arc<Member>, ApiError> {
         match &*self.part() {
             Part::Inactive => Err(ApiError::not_in_swarm()),
             Part::Failed(error) => Err(ApiError::unavailable(error.clone())),
-            Part::Member(member) => member.dispatcher.clone().ok_or_else(ApiError::worker),
+            Part::Member(member) => Ok(member.clone()),
         }
+    }
+
+    /// The manager's parts, or one of Docker's refusals.
+    pub(crate) fn dispatcher(&self) -> Result<Arc<Dispatcher>, ApiError> {
+        self.member()?.dispatcher.clone().ok_or_else(ApiError::worker)
     }
 
     /// The manager, or one of Docker's refusals.

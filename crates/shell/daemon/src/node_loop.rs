@@ -2,11 +2,14 @@
 //!
 //! Whatever wakes it, a pass is the same. Start-up, work, a restarted daemon and leaving the swarm are all passes.
 
+use crate::deviations;
 use crate::engine::Engine;
 use crate::entropy;
+use crate::foreign_hands::{self, Findings, ForeignHands};
 use crate::local_facts;
 use crate::resolvers::Resolvers;
 use crate::steps::Steps;
+use crate::tallies;
 use crate::task_container::TASK_ANNOTATION;
 use crate::view::View;
 use anyhow::Context;
@@ -81,9 +84,13 @@ pub(crate) async fn run(engine: Arc<Engine>, mut connections: Connections) -> an
                     due = due.min(Instant::now() + next.since(entropy::now()));
                 }
                 tell(&connections.statuses, Arc::new(passed.statuses));
-                tell(&connections.progress, Progress { applied: version, digest: String::new() });
+                tell(&connections.progress, Progress { applied: version, digest: passed.digest });
             }
             Err(error) => {
+                engine.tallies.count(|counts| {
+                    counts.failed_passes += 1;
+                    counts.digest.clear();
+                });
                 tracing::error!(error = format!("{error:#}"), "the node's state cannot be compared");
             }
         }
@@ -117,11 +124,16 @@ struct NodeLoop {
     resolvers: Resolvers,
     /// What the last pass declared: it tells which kernel parameters to read.
     declared: Namespaces,
+    foreign_hands: ForeignHands,
+    /// The digest of the assignment that the last pass was given.
+    digest: (Arc<Assignment>, String),
 }
 
 /// What came of a pass.
 struct Passed {
     statuses: Statuses,
+    /// The digest of the assignment, if the kernel holds it without any difference.
+    digest: String,
     /// When something becomes due.
     next: Option<Timestamp>,
 }
@@ -129,6 +141,7 @@ struct Passed {
 /// What a pass found out with blocking calls.
 struct Compared {
     view: View,
+    findings: Findings,
     task_ops: Vec<TaskOp>,
     reports: Vec<TaskReport>,
     next: Option<Timestamp>,
@@ -140,6 +153,8 @@ impl NodeLoop {
             steps: Steps::new(engine.clone()),
             resolvers: Resolvers::new(),
             declared: Namespaces::new(),
+            foreign_hands: ForeignHands::default(),
+            digest: Default::default(),
             engine,
             identity,
         }
@@ -147,6 +162,7 @@ impl NodeLoop {
 
     /// Reads everything, repairs, starts the tasks' next steps.
     async fn pass(&mut self, assignment: Arc<Assignment>) -> anyhow::Result<Passed> {
+        let begun = Instant::now();
         let images = self.images(&assignment).await;
         let engine = self.engine.clone();
         let (identity, interest, now) =
@@ -161,6 +177,7 @@ impl NodeLoop {
             compare(&engine, &identity, assignment, observed, &interest, now)
         });
         let compared = blocking.await??;
+        let digest = self.judge(&compared, begun.elapsed());
         self.declared.clone_from(&compared.view.declared);
         self.steps.watch_containers(&compared.view.observed);
         self.sync_resolvers(&compared.view);
@@ -168,7 +185,26 @@ impl NodeLoop {
         self.engine.view.send_replace(view.clone());
         self.steps.start(&view, compared.task_ops);
         let statuses = compared.reports.into_iter().map(|report| (report.id, report.status)).collect();
-        Ok(Passed { statuses, next: compared.next })
+        Ok(Passed { statuses, digest, next: compared.next })
+    }
+
+    /// Counts what a pass found, and tells of foreign hands. Answers the digest of what the kernel holds.
+    fn judge(&mut self, compared: &Compared, took: Duration) -> String {
+        let Compared { view, findings, .. } = compared;
+        if !Arc::ptr_eq(&self.digest.0, &view.assignment) {
+            self.digest = (view.assignment.clone(), shoal_agent::digest(&view.assignment));
+        }
+        let digest = if findings.holds { self.digest.1.clone() } else { String::new() };
+        let foreign = self.foreign_hands.judge(&view.declared, &view.table, findings);
+        foreign_hands::log(&foreign);
+        self.engine.tallies.count(|counts| {
+            tallies::add(&mut counts.found, findings.namespaces.iter().chain(&findings.balancing));
+            tallies::add(&mut counts.foreign, foreign);
+            counts.passes += 1;
+            counts.pass_time += took;
+            counts.digest.clone_from(&digest);
+        });
+        digest
     }
 
     /// Whether the images that tasks want are there.
@@ -249,14 +285,17 @@ fn compare(
     interest: &Namespaces,
     now: Timestamp,
 ) -> anyhow::Result<Compared> {
+    let _still = engine.stand_still();
     let mut namespaces = engine.host.observe(interest).context("reading the namespaces")?;
     let facts = local_facts::observe(engine, identity, &namespaces)?;
     let declared = shoal_agent::declare(&assignment, &observed, &namespaces, &facts, now);
     if declared.values().any(|n| !n.sysctls.is_empty()) && interest.is_empty() {
         namespaces = engine.host.observe(&declared).context("reading the namespaces")?;
     }
+    let mut findings = Findings::default();
     let differences = shoal_agent::diff(&declared, &namespaces);
     if !differences.is_empty() {
+        findings.namespaces = shoal_agent::deviations(&declared, &namespaces);
         tracing::debug!(count = differences.len(), first = ?differences.first(), "namespaces differ");
         for (index, error) in engine.host.apply_all(&differences) {
             tracing::warn!(operation = ?differences.get(index), error = chain(&error), "not repaired");
@@ -264,22 +303,35 @@ fn compare(
         namespaces = engine.host.observe(&declared).context("reading the namespaces")?;
     }
     let table = shoal_agent::table(&assignment, &observed, &declared, &facts);
-    sync_virtual_server(engine, &table);
+    let balanced = sync_virtual_server(engine, &table, &mut findings);
+    findings.holds = balanced && shoal_agent::deviations(&declared, &namespaces).is_empty();
     let task_ops = shoal_agent::plan(&assignment, &observed, &declared, &namespaces, now);
     let reports = shoal_agent::reports(&assignment, &observed, &declared, &namespaces, now);
     let next = shoal_agent::next_wake(&assignment, &observed, now);
     let view = View { assignment, observed, declared, namespaces, table, facts: Some(facts) };
-    Ok(Compared { view, task_ops, reports, next })
+    Ok(Compared { view, findings, task_ops, reports, next })
 }
 
-fn sync_virtual_server(engine: &Engine, table: &shoal_model::lvs::Table) {
-    match engine.with_virtual_server(|server| server.sync(table)) {
-        Ok(differences) => {
-            for difference in differences {
+/// Repairs the virtual server; answers whether it is as declared then.
+fn sync_virtual_server(engine: &Engine, table: &shoal_model::lvs::Table, findings: &mut Findings) -> bool {
+    let synced = engine.with_virtual_server(|server| {
+        let found = server.sync(table)?;
+        // What was repaired is looked at once more: only what was seen to be right counts as right.
+        let left = if found.is_empty() { Vec::new() } else { server.check(table)? };
+        Ok::<_, shoal_lvs::Error>((found, left))
+    });
+    match synced {
+        Ok((found, left)) => {
+            for difference in &found {
                 tracing::debug!(%difference, "virtual server");
             }
+            findings.balancing = found.iter().map(deviations::of_balancing).collect();
+            left.is_empty()
         }
-        Err(error) => tracing::error!(error = chain(&error), "the virtual server is not as declared"),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the virtual server is not as declared");
+            false
+        }
     }
 }
 

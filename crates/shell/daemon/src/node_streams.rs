@@ -1,17 +1,21 @@
-//! Streams that managers ask this node for: a task's log.
+//! Streams that managers ask this node for: a task's log, answers about the node.
 
-use crate::engine::Engine;
+use crate::dispatcher::Dispatcher;
+use crate::own_node::OwnNode;
+use crate::verify;
 use async_trait::async_trait;
 use futures::StreamExt;
 use shoal_model::TaskId;
-use shoal_peer::{Control, Frame, LogLine, LogQuery, StreamHandler, StreamIo, StreamKind};
+use shoal_peer::{Answer, Control, Frame, LogLine, LogQuery, Question, StreamHandler, StreamIo, StreamKind};
 use shoal_wire::logs::StdStream;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Serves streams from this node's containers.
+/// Serves streams from this node's containers, and answers.
 pub(crate) struct NodeStreams {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) own: OwnNode,
+    /// On managers.
+    pub(crate) dispatcher: Option<Arc<Dispatcher>>,
 }
 
 #[async_trait]
@@ -19,6 +23,7 @@ impl StreamHandler for NodeStreams {
     async fn open(&self, kind: StreamKind, io: StreamIo) {
         match kind {
             StreamKind::Logs { task, query } => self.logs(&task, &query, io).await,
+            StreamKind::Question(question) => self.question(question, io).await,
             StreamKind::Exec { .. } => {
                 fail(&io.outbound, "running programs in tasks of other nodes is not built yet").await;
             }
@@ -27,9 +32,33 @@ impl StreamHandler for NodeStreams {
 }
 
 impl NodeStreams {
+    async fn question(&self, question: Question, io: StreamIo) {
+        match self.answer(question).await {
+            Ok(answer) => drop(io.outbound.send(Frame::Control(Control::Answer(Box::new(answer)))).await),
+            Err(message) => fail(&io.outbound, &message).await,
+        }
+    }
+
+    async fn answer(&self, question: Question) -> Result<Answer, String> {
+        match question {
+            Question::Compare => {
+                let compared = self.own.compare().await;
+                compared.map(Answer::Comparison).map_err(|e| format!("{e:#}"))
+            }
+            Question::CompareAll { quick } => {
+                let dispatcher = self.dispatcher.as_ref().ok_or("this node is no manager")?;
+                // The one who asked believes that this node leads. Asking on would go round in circles.
+                if !dispatcher.manager.log.leadership().borrow().is_leader {
+                    return Err("this node does not lead any more".to_owned());
+                }
+                Box::pin(verify::of_cluster(dispatcher, quick)).await.map(Answer::Verdict)
+            }
+        }
+    }
+
     async fn logs(&self, task: &TaskId, query: &LogQuery, io: StreamIo) {
         let id = shoal_agent::names::container_id(task);
-        match self.engine.records.read(&id) {
+        match self.own.engine.records.read(&id) {
             Ok(Some(_)) => {}
             // A task that never got as far as a container has written nothing.
             Ok(None) => return drop(io.outbound.send(Frame::End).await),
@@ -44,7 +73,7 @@ impl NodeStreams {
             tail: query.tail,
             follow: query.follow,
         };
-        let mut lines = crate::logs::of_container(self.engine.clone(), id, query);
+        let mut lines = crate::logs::of_container(self.own.engine.clone(), id, query);
         loop {
             let line = tokio::select! {
                 line = lines.next() => line,

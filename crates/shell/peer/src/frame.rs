@@ -1,6 +1,6 @@
 //! What flows in a stream for logs or exec: bytes with a tag, so that the bytes need no escaping.
 
-use crate::RelayRequest;
+use crate::{Answer, RelayRequest};
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use shoal_model::Timestamp;
@@ -55,6 +55,8 @@ pub enum Control {
         /// With this status.
         code: i32,
     },
+    /// The answer to a question; nothing follows.
+    Answer(Box<Answer>),
     /// It did not work; nothing follows.
     Failed {
         /// Why.

@@ -4,6 +4,7 @@ use crate::AssignmentDiff;
 use serde::{Deserialize, Serialize};
 use shoal_model::node::{Availability, NodeDescription, NodeRole};
 use shoal_model::spec::Nanos;
+use shoal_model::verdict::{Comparison, Verdict};
 use shoal_model::{Assignment, ClusterId, NodeId, TaskId, TaskReport, Timestamp};
 use std::net::IpAddr;
 
@@ -110,7 +111,8 @@ pub struct Hello {
 pub struct Progress {
     /// The newest assignment that the node holds in full, kernel and all.
     pub applied: u64,
-    /// Tells what the node holds from what it should hold; empty if it does not say.
+    /// The digest of the assignment that its kernel was last found to hold without any difference; empty while it
+    /// differs.
     pub digest: String,
 }
 
@@ -178,6 +180,29 @@ pub enum StreamKind {
         /// What to run.
         request: ExecRequest,
     },
+    /// A question, answered by one [`crate::Control::Answer`].
+    Question(Question),
+}
+
+/// What a manager can ask a node about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Does its kernel hold what it was told to? It changes nothing.
+    Compare,
+    /// The same of every node, asked of the one that leads.
+    CompareAll {
+        /// Only by the digests that the nodes have told with their heartbeats.
+        quick: bool,
+    },
+}
+
+/// What is answered to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To [`Question::Compare`].
+    Comparison(Comparison),
+    /// To [`Question::CompareAll`].
+    Verdict(Verdict),
 }
 
 /// Which part of a task's output is wanted.

@@ -127,6 +127,8 @@ operations! {
         Prune,
         /// Shows this host's virtual services (Shoal's own; Docker has no such path).
         VirtualServices,
+        /// Compares what every node's kernel holds with what was declared (Shoal's own).
+        Verify,
     }
     /// Containers.
     Container(ContainerOp) {

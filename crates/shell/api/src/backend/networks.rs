@@ -1,6 +1,7 @@
 //! Networks as this host holds them.
 
 use async_trait::async_trait;
+use shoal_model::verdict::Verdict;
 use shoal_wire::ApiError;
 use shoal_wire::lvs::ShownService;
 use shoal_wire::network::{LocalNetwork, OverlayView};
@@ -16,4 +17,8 @@ pub trait Networks: Send + Sync + 'static {
 
     /// The virtual services that this host balances, with live counters.
     async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError>;
+
+    /// Whether the kernels hold what was declared: on managers every node's, on workers their own. `quick` asks no node
+    /// and goes by what they have told with their heartbeats.
+    async fn verify(&self, quick: bool) -> Result<Verdict, ApiError>;
 }

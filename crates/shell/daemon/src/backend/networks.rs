@@ -2,6 +2,7 @@
 
 use super::Backend;
 use crate::entropy;
+use crate::verify;
 use crate::view::View;
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -10,6 +11,7 @@ use shoal_api::backend::Networks;
 use shoal_model::assignment::NetworkAssignment;
 use shoal_model::netns::{INGRESS_SANDBOX, LinkKind, NamespaceName};
 use shoal_model::spec::PortConfig;
+use shoal_model::verdict::Verdict;
 use shoal_model::{Mac, NetworkId, TaskId, Timestamp};
 use shoal_wire::ApiError;
 use shoal_wire::lvs::{self, ShownService};
@@ -50,6 +52,14 @@ impl Networks for Backend {
             Ok(lvs::shown(&engine.view.borrow().table, &counters))
         })
         .await
+    }
+
+    async fn verify(&self, quick: bool) -> Result<Verdict, ApiError> {
+        let member = self.swarm.member()?;
+        match &member.dispatcher {
+            Some(dispatcher) => verify::of_cluster(dispatcher, quick).await.map_err(ApiError::unavailable),
+            None => Ok(verify::of_worker(&member.own, quick).await),
+        }
     }
 }
 

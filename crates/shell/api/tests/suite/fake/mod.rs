@@ -17,6 +17,7 @@ use shoal_model::network::NetworkSpec;
 use shoal_model::node::NodeSpec;
 use shoal_model::object::DataSpec;
 use shoal_model::spec::ServiceSpec;
+use shoal_model::verdict::Verdict;
 use shoal_model::{
     Config, ConfigId, Meta, Network, NetworkId, NodeId, Secret, SecretId, Service, ServiceId, TaskId,
     Timestamp, Version,
@@ -379,5 +380,9 @@ impl Networks for Fake {
 
     async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError> {
         Ok(Vec::new())
+    }
+
+    async fn verify(&self, quick: bool) -> Result<Verdict, ApiError> {
+        Ok(Verdict { nodes: Vec::new(), note: format!("quick: {quick}") })
     }
 }
