@@ -30,12 +30,39 @@ enum scheduler {
 	SCHEDULER_SOURCE_HASH = 1,
 };
 
+/* Only networks in the map `allowed` may use the port. */
+#define SERVICE_RESTRICTED 1
+/* The port is the mesh's on the addresses in the map `published_on` only. */
+#define SERVICE_ON_ADDRESSES 2
+
 /* A virtual service: which immutable generation of its ring counts now. */
 struct service {
 	__u32 number;
 	__u32 generation;
 	__u32 slots;
 	__u32 scheduler;
+	__u32 affinity; /* seconds for which a client keeps its server; 0: not at all */
+	__u32 flags; /* SERVICE_* */
+};
+
+/* A network whose clients may use a service; `prefix` counts the bits of the service's number too. */
+struct allow_key {
+	__u32 prefix;
+	__u32 service;
+	struct address network;
+};
+
+/* A service's node address, or its client. */
+struct service_address {
+	__u32 service;
+	struct address address;
+};
+
+/* The server that a client keeps. */
+struct affinity {
+	__u64 seen; /* its last new connection: nanoseconds, CLOCK_MONOTONIC */
+	__u32 server;
+	__u32 zero;
 };
 
 struct slot_key {
@@ -60,6 +87,14 @@ struct tally {
 	__u64 connections;
 	__u64 active;
 	__u64 inactive;
+};
+
+/* What passed between the clients of the mesh and a real server. */
+struct traffic {
+	__u64 packets_in;
+	__u64 bytes_in;
+	__u64 packets_out;
+	__u64 bytes_out;
 };
 
 /* User space's own: a real server that went while connections to it were open. */
@@ -89,6 +124,7 @@ struct sandbox {
 	__u32 flags;
 	__u32 count;
 	__u32 networks[SANDBOX_NETWORKS_MAX];
+	struct address client; /* as whom it asks for published ports: the node's own address */
 };
 
 /* Where the mesh hooks into the node; interface numbers count in the namespace of the program that uses them. */
@@ -201,8 +237,9 @@ struct fragment {
 	__u64 seen;
 	struct address node; /* at the task: whom the answer comes from */
 	__u32 number; /* at the entry: of the server, or of the interface */
+	__u32 server; /* at the entry, of an answer */
 	__u8 entry_mac[6];
-	__u8 zero[6];
+	__u8 zero[2];
 };
 
 /* Nanoseconds for which hosts wait for the rest of a datagram, and for which the last one of a pair of addresses tells

@@ -1,6 +1,7 @@
 /* Choosing a real server: one look into the ring that user space computed. */
 #pragma once
 
+#include "affinity.h"
 #include "tallies.h"
 
 INLINE bool same_address(const struct address *a, const struct address *b)
@@ -32,17 +33,15 @@ INLINE __u32 mix(__u32 hash)
 	return hash ^ (hash >> 16);
 }
 
+/* The same on every machine of the cluster, whatever its byte order, so that all choose alike for one client. */
 INLINE __u32 hash_address(const struct address *address)
 {
-	return mix(address->word[0] ^ mix(address->word[1] ^ mix(address->word[2] ^ mix(address->word[3]))));
-}
+	__u32 hash = 0;
 
-/* Whether more than `limit` has passed since `seen`. Another processor may have seen the flow after `now` was read, so
- * the difference may be negative.
- */
-INLINE bool passed(__u64 now, __u64 seen, __u64 limit)
-{
-	return (__s64)(now - seen) > (__s64)limit;
+#pragma clang loop unroll(full)
+	for (int i = 3; i >= 0; i--)
+		hash = mix(hash ^ network_order(address->word[i]));
+	return hash;
 }
 
 /* One more turn of the service's round robin. */
@@ -69,10 +68,15 @@ INLINE struct server *server_at(const struct service *service, __u32 position, _
 	return bpf_map_lookup_elem(&servers, number);
 }
 
-/* The real server for a new connection of a client that `client_hash` stands for. */
-INLINE struct server *choose(const struct service *service, __u32 client_hash, __u32 *number)
+/* The real server for a new connection of a client. */
+INLINE struct server *choose(const struct service *service, const struct address *client, __u32 *number)
 {
 	bool by_source = service->scheduler == SCHEDULER_SOURCE_HASH;
+	struct server *server = server_of_client(service, client, number);
 
-	return server_at(service, by_source ? client_hash : next_turn(service), number);
+	if (!server)
+		server = server_at(service, by_source ? hash_address(client) : next_turn(service), number);
+	if (server)
+		keep_server(service, client, *number);
+	return server;
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "allow.h"
 #include "flow.h"
 #include "fragment.h"
 #include "icmp.h"
@@ -65,30 +66,46 @@ INLINE bool can_serve(const struct server *server, bool ipv4)
 	return !is_ipv4(&server->address) || server->address6.word[0];
 }
 
-/* A TCP packet from the middle of a connection that is not known here takes no turn of the round robin: its server is
- * found again if there is but one, and else resets the connection, which is what its client must learn anyway.
- * Servers that do not speak the client's family are passed over; where there are very many of them in a row, as when
- * none speaks it, the node refuses the connection.
+/* The real server at this position or behind it. Servers that do not speak the client's family are passed over; where
+ * there are very many of them in a row, as when none speaks it, the node refuses the connection.
  */
-INLINE struct server *new_server(const struct packet *packet, const struct entry_key *key,
-				 const struct service *service, __u32 *number)
+INLINE struct server *server_for(const struct service *service, __u32 position, bool ipv4, __u32 *number)
 {
-	bool takes_turn = service->scheduler != SCHEDULER_SOURCE_HASH &&
-			  (packet->protocol != PROTOCOL_TCP || opens(packet));
-	__u32 position = takes_turn ? next_turn(service) : hash_address(&key->client);
 	struct server *server;
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < FAMILY_TRIES; i++) {
 		server = server_at(service, position + i, number);
-		if (!server || can_serve(server, packet->is_ipv4))
+		if (!server || can_serve(server, ipv4))
 			return server;
 	}
 	return 0;
 }
 
+/* A TCP packet from the middle of a connection that is not known here takes no turn of the round robin: its server is
+ * found again if there is but one, or if its client keeps it, and else resets the connection, which is what its client
+ * must learn anyway.
+ */
+INLINE struct server *new_server(const struct packet *packet, const struct entry_key *key,
+				 const struct service *service, __u32 *number)
+{
+	bool begins = packet->protocol != PROTOCOL_TCP || opens(packet);
+	struct server *server = server_of_client(service, &key->client, number);
+	__u32 position;
+
+	if (!server) {
+		bool takes_turn = begins && service->scheduler != SCHEDULER_SOURCE_HASH;
+
+		position = takes_turn ? next_turn(service) : hash_address(&key->client);
+		server = server_for(service, position, packet->is_ipv4, number);
+	}
+	if (server && begins)
+		keep_server(service, &key->client, *number);
+	return server;
+}
+
 INLINE struct server *schedule(const struct packet *packet, const struct entry_key *key,
-			       const struct service *service, __u32 uplink, __u64 now)
+			       const struct service *service, __u32 uplink, __u64 now, __u32 *number)
 {
 	struct entry_flow flow = { .seen = now, .uplink = uplink };
 	struct server *server;
@@ -102,6 +119,7 @@ INLINE struct server *schedule(const struct packet *packet, const struct entry_k
 		count_connection(flow.server);
 	flow.state = state_after_client(0, packet);
 	bpf_map_update_elem(&entry_flows, key, &flow, BPF_ANY);
+	*number = flow.server;
 	return server;
 }
 
@@ -124,8 +142,9 @@ INLINE void key_of_answer(const struct packet *packet, struct entry_key *key)
 }
 
 /* Hands a packet from the uplink to the ingress network, for this server. */
-INLINE int send_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server)
+INLINE int send_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server, __u32 number)
 {
+	count_traffic(skb, number, FROM_CLIENT);
 	if (set_macs(skb, server->mac, settings->entry_mac))
 		return TC_ACT_SHOT;
 	skb->mark = MARK_TO_OVERLAY;
@@ -142,7 +161,7 @@ INLINE int rest_in(struct __sk_buff *skb, const struct packet *packet, const str
 		return TC_ACT_OK;
 	if (!packet->may_fragment && is_too_long(skb, settings->mtu))
 		return refuse_length(skb, packet, settings->mtu);
-	return send_over(skb, settings, server);
+	return send_over(skb, settings, server, first->number);
 }
 
 /* Errors about answers, from the client or from a router on the way, are for the server that sent them. */
@@ -158,7 +177,7 @@ INLINE int message_in(struct __sk_buff *skb, const struct packet *message, const
 	key_of_answer(&quoted, &key);
 	flow = bpf_map_lookup_elem(&entry_flows, &key);
 	server = flow ? bpf_map_lookup_elem(&servers, &flow->server) : 0;
-	return server ? send_over(skb, settings, server) : TC_ACT_OK;
+	return server ? send_over(skb, settings, server, flow->server) : TC_ACT_OK;
 }
 
 INLINE void note_first_request(const struct packet *packet, const struct entry_key *key)
@@ -191,22 +210,29 @@ INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const 
 	struct entry_key key = {};
 	struct entry_flow *flow;
 	struct server *server = 0;
+	__u32 number = 0;
 	__u64 now;
 
-	if (!service || !is_node_address(&packet->destination)) {
+	if (!service || !is_node_address(&packet->destination) || !is_published_on(service, &packet->destination)) {
 		if (packet->part == FIRST_FRAGMENT)
 			note_stranger(packet);
 		return TC_ACT_OK;
+	}
+	if (!is_allowed(service, &packet->source)) {
+		count_drop(DROP_NOT_ALLOWED);
+		return TC_ACT_SHOT;
 	}
 	now = bpf_ktime_get_ns();
 	key_of_request(packet, &key);
 	flow = bpf_map_lookup_elem(&entry_flows, &key);
 	if (flow && lost_its_server(packet, flow))
 		return TC_ACT_OK;
-	if (flow)
+	if (flow) {
+		number = flow->server;
 		server = kept_server(packet, flow, now);
+	}
 	if (!server)
-		server = schedule(packet, &key, service, skb->ifindex, now);
+		server = schedule(packet, &key, service, skb->ifindex, now, &number);
 	/* Nobody to serve it: the node's own stack refuses it. */
 	if (!server)
 		return TC_ACT_OK;
@@ -214,7 +240,7 @@ INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const 
 		note_first_request(packet, &key);
 	if (cannot_pass(skb, packet, settings))
 		return refuse_length(skb, packet, settings->mtu);
-	return send_over(skb, settings, server);
+	return send_over(skb, settings, server, number);
 }
 
 /* TC ingress of the host's uplinks. */
@@ -273,7 +299,7 @@ int entry_back(struct __sk_buff *skb)
 }
 
 /* The interface that leads to the client, or 0 when the flow is not known. */
-INLINE __u32 way_out(const struct packet *packet)
+INLINE __u32 way_out(const struct __sk_buff *skb, const struct packet *packet)
 {
 	struct fragment fragment = {};
 	struct entry_key key = {};
@@ -287,16 +313,21 @@ INLINE __u32 way_out(const struct packet *packet)
 	flow->state = state_after_server(flow->state, packet);
 	if (packet->part == FIRST_FRAGMENT) {
 		fragment.number = flow->uplink;
+		fragment.server = flow->server;
 		note_first(packet, &fragment);
 	}
+	count_traffic(skb, flow->server, TO_CLIENT);
 	return flow->uplink;
 }
 
-INLINE __u32 way_out_of_rest(const struct packet *packet)
+INLINE __u32 way_out_of_rest(const struct __sk_buff *skb, const struct packet *packet)
 {
 	struct fragment *first = first_of(packet);
 
-	return first ? first->number : 0;
+	if (!first)
+		return 0;
+	count_traffic(skb, first->server, TO_CLIENT);
+	return first->number;
 }
 
 /* Errors about requests, from the task or from the overlay between it and here. */
@@ -327,10 +358,10 @@ int entry_out(struct __sk_buff *skb)
 	skb->mark = 0;
 	switch (read_packet(skb, &packet)) {
 	case WITH_PORTS:
-		uplink = way_out(&packet);
+		uplink = way_out(skb, &packet);
 		break;
 	case REST:
-		uplink = way_out_of_rest(&packet);
+		uplink = way_out_of_rest(skb, &packet);
 		break;
 	case MESSAGE:
 		uplink = way_out_of_message(skb, &packet);

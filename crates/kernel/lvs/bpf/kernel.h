@@ -43,12 +43,23 @@ static int (*bpf_set_retval)(int retval) = (void *)187;
 #define TC_ACT_OK 0
 #define TC_ACT_SHOT 2
 
+#define ETHERNET_BYTES 14
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
 #define PROTOCOL_ICMP 1
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define PROTOCOL_ICMPV6 58
+
+/* From network byte order. */
+INLINE __u32 network_order(__u32 value)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return __builtin_bswap32(value);
+#else
+	return value;
+#endif
+}
 
 INLINE __u16 swap16(__u16 value)
 {

@@ -29,6 +29,7 @@ HASH(slots, struct slot_key, __u32, 262144);
 HASH(servers, __u32, struct server, 131072);
 HASH(sandboxes, __u64, struct sandbox, 8192);
 HASH(node_addresses, struct address, __u32, 1024);
+HASH(published_on, struct service_address, __u32, 65536);
 HASH(mesh_tasks, __u32, struct mesh_task, 8192);
 HASH(task_ports, struct task_port_key, struct task_port, 32768);
 
@@ -38,6 +39,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct mesh);
 } mesh_settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct allow_key);
+	__type(value, __u32);
+} allowed SEC(".maps");
 
 /* Counters, apart from what they count so that a change of the table does not reset them. */
 HASH(cursors, __u32, __u32, 131072);
@@ -50,12 +59,21 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, __u32);
+	__type(value, struct traffic);
+} mesh_traffic SEC(".maps");
+
 /* Sockets of this machine that are connected to a real server, by cookie. Written when a socket connects and when it
  * is closed, never by a packet.
  */
 HASH(balanced_sockets, __u64, struct balanced, 131072);
 
 /* What the traffic itself left behind. */
+RECENT(affinities, struct service_address, struct affinity);
 RECENT(entry_flows, struct entry_key, struct entry_flow);
 RECENT(task_flows, struct task_key, struct task_flow);
 RECENT(clashes, struct clash_key, struct clash);

@@ -5,7 +5,6 @@
 
 #include "choose.h"
 
-#define ETHERNET_BYTES 14
 #define IPV4_CHECKSUM_AT (ETHERNET_BYTES + 10)
 #define IPV4_SOURCE_AT 12
 #define IPV4_DESTINATION_AT 16

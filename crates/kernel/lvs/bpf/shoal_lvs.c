@@ -5,6 +5,8 @@
 #include "kernel.h"
 #include "maps.h"
 #include "tallies.h"
+#include "affinity.h"
+#include "allow.h"
 #include "choose.h"
 #include "sockets.h"
 #include "packet.h"

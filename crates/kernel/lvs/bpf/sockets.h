@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "allow.h"
 #include "choose.h"
 
 /* Whether the kernel has bpf_set_retval (5.18). Without it a refused connect fails with EPERM. */
@@ -26,6 +27,7 @@ enum kind {
 	NOT_OURS,
 	EAST_WEST,
 	PUBLISHED,
+	NOT_ALLOWED,
 };
 
 INLINE bool is_loopback(const struct address *address)
@@ -56,21 +58,23 @@ INLINE bool find_vip(const struct sandbox *sandbox, const struct address *to, st
 	return false;
 }
 
-INLINE bool find_published(const struct sandbox *sandbox, const struct endpoint *to, __u8 protocol,
-			   struct service *found)
+INLINE enum kind find_published(const struct sandbox *sandbox, const struct endpoint *to, __u8 protocol,
+				struct service *found)
 {
 	struct port_key key = { .port = to->port, .protocol = protocol };
 	struct service *service;
 	bool here = (sandbox->flags & SANDBOX_IS_HOST) && is_loopback(&to->address);
 
 	if (!here && !bpf_map_lookup_elem(&node_addresses, &to->address))
-		return false;
+		return NOT_OURS;
 	service = bpf_map_lookup_elem(&port_services, &key);
 	/* Without a real server the node's own stack answers, by refusing. */
-	if (!service || !service->slots)
-		return false;
+	if (!service || !service->slots || !is_published_on(service, &to->address))
+		return NOT_OURS;
+	if (!is_allowed(service, &sandbox->client))
+		return NOT_ALLOWED;
 	*found = *service;
-	return true;
+	return PUBLISHED;
 }
 
 INLINE enum kind find_service(const struct sandbox *sandbox, const struct endpoint *to, __u8 protocol,
@@ -80,13 +84,20 @@ INLINE enum kind find_service(const struct sandbox *sandbox, const struct endpoi
 		return NOT_OURS;
 	if (find_vip(sandbox, &to->address, found))
 		return EAST_WEST;
-	return find_published(sandbox, to, protocol, found) ? PUBLISHED : NOT_OURS;
+	return find_published(sandbox, to, protocol, found);
 }
 
 INLINE enum verdict refuse(void)
 {
 	if (can_set_retval)
 		bpf_set_retval(-ECONNREFUSED);
+	return REFUSED;
+}
+
+/* Connecting or sending fails with EPERM, as behind any packet filter on the way out. */
+INLINE enum verdict forbid(void)
+{
+	count_drop(DROP_NOT_ALLOWED);
 	return REFUSED;
 }
 
@@ -157,10 +168,19 @@ INLINE void forget_connected(struct bpf_sock *sk)
 	bpf_sk_storage_delete(&connected_sockets, sk);
 }
 
-/* The namespace stands for the client: its socket has no address yet. */
-INLINE __u32 hash_namespace(__u64 netns)
+/* Who asks, for choosing a server. The node has its address; of other namespaces the cookie stands for the client, whose
+ * socket has no address yet.
+ */
+INLINE void client_of(const struct sandbox *sandbox, __u64 netns, struct address *client)
 {
-	return mix((__u32)netns ^ (__u32)(netns >> 32));
+	if (sandbox->flags & SANDBOX_IS_HOST) {
+		*client = sandbox->client;
+		return;
+	}
+	client->word[0] = 0;
+	client->word[1] = 0;
+	client->word[2] = netns >> 32;
+	client->word[3] = netns;
 }
 
 INLINE enum verdict connect_to(struct bpf_sock_addr *ctx, struct endpoint *to)
@@ -170,15 +190,20 @@ INLINE enum verdict connect_to(struct bpf_sock_addr *ctx, struct endpoint *to)
 	struct endpoint asked = *to;
 	struct service service;
 	struct server *server;
+	struct address client;
+	enum kind kind;
 	__u32 number = 0;
-	__u8 protocol = ctx->protocol;
 
 	if (!sandbox || !ctx->sk)
 		return LEAVE;
 	forget_connected(ctx->sk);
-	if (find_service(sandbox, to, protocol, &service) == NOT_OURS)
+	kind = find_service(sandbox, to, ctx->protocol, &service);
+	if (kind == NOT_OURS)
 		return LEAVE;
-	server = choose(&service, hash_namespace(netns), &number);
+	if (kind == NOT_ALLOWED)
+		return forbid();
+	client_of(sandbox, netns, &client);
+	server = choose(&service, &client, &number);
 	if (!server)
 		return refuse();
 	to->address = server->address;
@@ -200,8 +225,8 @@ INLINE struct server *kept_choice(const struct datagram_key *key, __u64 now, __u
 	return bpf_map_lookup_elem(&servers, number);
 }
 
-INLINE struct server *choose_for_datagram(const struct service *service, const struct datagram_key *key, __u64 netns,
-					  __u32 *number)
+INLINE struct server *choose_for_datagram(const struct service *service, const struct datagram_key *key,
+					  const struct address *client, __u32 *number)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct server *server = kept_choice(key, now, number);
@@ -209,7 +234,7 @@ INLINE struct server *choose_for_datagram(const struct service *service, const s
 
 	if (server)
 		return server;
-	server = choose(service, hash_namespace(netns), number);
+	server = choose(service, client, number);
 	if (!server)
 		return 0;
 	choice.server = *number;
@@ -236,11 +261,17 @@ INLINE enum verdict send_to(struct bpf_sock_addr *ctx, struct sandbox *sandbox, 
 	struct endpoint asked = *to;
 	struct service service;
 	struct server *server;
+	struct address client;
+	enum kind kind;
 	__u32 number = 0;
 
-	if (find_service(sandbox, to, PROTOCOL_UDP, &service) == NOT_OURS)
+	kind = find_service(sandbox, to, PROTOCOL_UDP, &service);
+	if (kind == NOT_OURS)
 		return LEAVE;
-	server = choose_for_datagram(&service, &key, netns, &number);
+	if (kind == NOT_ALLOWED)
+		return forbid();
+	client_of(sandbox, netns, &client);
+	server = choose_for_datagram(&service, &key, &client, &number);
 	if (!server)
 		return refuse();
 	to->address = server->address;

@@ -20,3 +20,33 @@ INLINE void count_drop(enum drop reason)
 	if (counter)
 		*counter += 1;
 }
+
+enum way {
+	FROM_CLIENT,
+	TO_CLIENT,
+};
+
+/* Counts a packet of the mesh. Segments that the kernel carries as one packet count as what they are on the wire, apart
+ * from their headers' bytes.
+ */
+INLINE void count_traffic(const struct __sk_buff *skb, __u32 server, enum way way)
+{
+	struct traffic none = {};
+	struct traffic *traffic = bpf_map_lookup_elem(&mesh_traffic, &server);
+	__u64 packets = skb->gso_segs ? skb->gso_segs : 1;
+	__u64 bytes = skb->len - ETHERNET_BYTES;
+
+	if (!traffic) {
+		bpf_map_update_elem(&mesh_traffic, &server, &none, BPF_NOEXIST);
+		traffic = bpf_map_lookup_elem(&mesh_traffic, &server);
+	}
+	if (!traffic)
+		return;
+	if (way == FROM_CLIENT) {
+		traffic->packets_in += packets;
+		traffic->bytes_in += bytes;
+	} else {
+		traffic->packets_out += packets;
+		traffic->bytes_out += bytes;
+	}
+}

@@ -48,11 +48,34 @@ mirrored! {
     }
 
     /// A virtual service.
-    struct Service [16] {
+    struct Service [24] {
         number: u32,
         generation: u32,
         slots: u32,
         scheduler: u32,
+        affinity: u32,
+        flags: u32,
+    }
+
+    /// A network whose clients may use a service; the prefix counts the service's bits too.
+    struct AllowKey [24] {
+        prefix: u32,
+        service: u32,
+        network: Address,
+    }
+
+    /// An address of a service: where it is published, or a client's.
+    struct ServiceAddress [20] {
+        service: u32,
+        address: Address,
+    }
+
+    /// What passed between the mesh's clients and a real server, as one processor saw it.
+    struct Traffic [32] {
+        packets_in: u64,
+        bytes_in: u64,
+        packets_out: u64,
+        bytes_out: u64,
     }
 
     /// Key of a ring's slot.
@@ -81,12 +104,13 @@ mirrored! {
     }
 
     /// A namespace whose connections are balanced.
-    struct Sandbox [160] {
+    struct Sandbox [176] {
         ingress: Address,
         ingress6: Address,
         flags: u32,
         count: u32,
         networks: [u32; SANDBOX_NETWORKS_MAX],
+        client: Address,
     }
 
     /// Where the mesh hooks into the node.
@@ -216,6 +240,10 @@ mirrored! {
     }
 }
 
+/// Flag of a service: only the networks in `allowed` may use it.
+pub(crate) const SERVICE_RESTRICTED: u32 = 1;
+/// Flag of a service: it is published on the addresses in `published_on` only.
+pub(crate) const SERVICE_ON_ADDRESSES: u32 = 2;
 /// Networks of one sandbox at most.
 pub(crate) const SANDBOX_NETWORKS_MAX: usize = 30;
 /// The sandbox is the node itself: loopback addresses lead to published ports.

@@ -29,6 +29,7 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
         );
     }
     add_flows(maps, &mut by_server)?;
+    add_traffic(maps, &mut by_server)?;
     // A service without real servers is there all the same.
     let mut counters: LiveCounters = names.values().map(|name| (name.clone(), BTreeMap::new())).collect();
     for (number, server) in &held.servers {
@@ -50,12 +51,26 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
 
 /// Packets dropped so far.
 pub(crate) fn drops(maps: &Maps) -> Result<Drops, Error> {
+    let dropped = |reason| Ok::<u64, Error>(maps.drops.of_each(reason)?.iter().sum());
     Ok(Drops {
-        not_allowed: maps.drops.sum(DROP_NOT_ALLOWED)?,
-        table_full: maps.drops.sum(DROP_TABLE_FULL)?,
-        clash: maps.drops.sum(DROP_CLASH)?,
-        unknown_flow: maps.drops.sum(DROP_UNKNOWN_FLOW)?,
+        not_allowed: dropped(DROP_NOT_ALLOWED)?,
+        table_full: dropped(DROP_TABLE_FULL)?,
+        clash: dropped(DROP_CLASH)?,
+        unknown_flow: dropped(DROP_UNKNOWN_FLOW)?,
     })
+}
+
+fn add_traffic(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {
+    for server in maps.mesh_traffic.keys()? {
+        let counters = by_server.entry(server).or_default();
+        for seen in maps.mesh_traffic.of_each(server)? {
+            counters.packets_in += seen.packets_in;
+            counters.bytes_in += seen.bytes_in;
+            counters.packets_out += seen.packets_out;
+            counters.bytes_out += seen.bytes_out;
+        }
+    }
+    Ok(())
 }
 
 fn add_flows(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {

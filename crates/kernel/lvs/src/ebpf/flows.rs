@@ -39,6 +39,9 @@ pub(crate) fn forget(maps: &Maps) -> Result<(), Error> {
             maps.datagram_choices.remove(&key)?;
         }
     }
+    for server in maps.mesh_traffic.keys()?.into_iter().filter(|server| !servers.contains(server)) {
+        maps.mesh_traffic.remove(server)?;
+    }
     at_tasks(maps, now)
 }
 

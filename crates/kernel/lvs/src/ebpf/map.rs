@@ -1,9 +1,9 @@
 //! Typed handles of the pinned maps.
 
 use super::abi::{
-    Address, Balanced, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey, GoneServer, Mesh,
-    MeshTask, NetworkText, Plain, PortKey, Sandbox, Server, Service, SlotKey, Tally, TaskFlow, TaskKey,
-    TaskPort, TaskPortKey, VipKey,
+    Address, AllowKey, Balanced, Clash, ClashKey, DatagramChoice, DatagramKey, EntryFlow, EntryKey,
+    GoneServer, Mesh, MeshTask, NetworkText, Plain, PortKey, Sandbox, Server, Service, ServiceAddress,
+    SlotKey, Tally, TaskFlow, TaskKey, TaskPort, TaskPortKey, Traffic, VipKey,
 };
 use super::syscall;
 use crate::Error;
@@ -51,35 +51,52 @@ impl<K: Plain, V: Plain> Map<K, V> {
         syscall::delete(self.fd.as_fd(), key).map(drop).map_err(|e| self.failed("deleting from", e))
     }
 
+    /// All keys, asked for one by one: for maps that cannot be read in batches by position.
+    pub(crate) fn keys(&self) -> Result<Vec<K>, Error> {
+        let mut keys: Vec<K> = Vec::new();
+        loop {
+            let next = syscall::next_key(self.fd.as_fd(), keys.last());
+            match next.map_err(|e| self.failed("reading the keys of", e))? {
+                Some(key) => keys.push(key),
+                None => return Ok(keys),
+            }
+        }
+    }
+
     /// Everything in it.
     pub(crate) fn dump(&self) -> Result<Vec<(K, V)>, Error> {
         syscall::dump(self.fd.as_fd()).map_err(|e| self.failed("reading all of", e))
     }
 }
 
-/// An array of counters of which every processor has its own.
+/// A map of counters of which every processor has its own.
 #[derive(Debug)]
-pub(crate) struct ProcessorCounters {
-    name: &'static str,
-    fd: OwnedFd,
+pub(crate) struct ProcessorMap<V> {
+    map: Map<u32, V>,
     processors: usize,
 }
 
-impl ProcessorCounters {
+impl<V: Plain> ProcessorMap<V> {
     fn open(directory: &Path, name: &'static str) -> Result<Self, Error> {
+        let map = Map::open(directory, name)?;
         let failed = |source| Error::system(format!("opening the map {name}"), source);
-        let fd = syscall::open_pinned(&directory.join(name)).map_err(failed)?;
-        if syscall::map_sizes(fd.as_fd()).map_err(failed)? != (4, 8) {
-            return Err(failed(io::Error::other("it does not hold counters")));
-        }
-        Ok(Self { name, fd, processors: possible_processors().map_err(failed)? })
+        Ok(Self { map, processors: possible_processors().map_err(failed)? })
     }
 
-    /// All processors' counters at `index` together.
-    pub(crate) fn sum(&self, index: u32) -> Result<u64, Error> {
-        let counters = syscall::lookup_of_each(self.fd.as_fd(), index, self.processors);
-        let counters = counters.map_err(|e| Error::system(format!("reading the map {}", self.name), e))?;
-        Ok(counters.iter().sum())
+    /// What each processor has under `key`; nothing where none has.
+    pub(crate) fn of_each(&self, key: u32) -> Result<Vec<V>, Error> {
+        let values = syscall::lookup_of_each(self.map.fd.as_fd(), key, self.processors);
+        values.map_err(|e| self.map.failed("reading", e))
+    }
+
+    /// All keys.
+    pub(crate) fn keys(&self) -> Result<Vec<u32>, Error> {
+        self.map.keys()
+    }
+
+    /// Removes, if it is there.
+    pub(crate) fn remove(&self, key: u32) -> Result<(), Error> {
+        self.map.remove(&key)
     }
 }
 
@@ -96,15 +113,18 @@ macro_rules! maps {
         #[derive(Debug)]
         pub(crate) struct Maps {
             /// Packets dropped, by reason.
-            pub(crate) drops: ProcessorCounters,
+            pub(crate) drops: ProcessorMap<u64>,
+            /// What passed through the mesh, by server.
+            pub(crate) mesh_traffic: ProcessorMap<Traffic>,
             $($(#[$doc])* pub(crate) $name: Map<$key, $value>,)*
         }
 
         impl Maps {
             /// Opens what is pinned below `directory`.
             pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
-                let drops = ProcessorCounters::open(directory, "drops")?;
-                Ok(Self { drops, $($name: Map::open(directory, stringify!($name))?,)* })
+                let drops = ProcessorMap::open(directory, "drops")?;
+                let mesh_traffic = ProcessorMap::open(directory, "mesh_traffic")?;
+                Ok(Self { drops, mesh_traffic, $($name: Map::open(directory, stringify!($name))?,)* })
             }
         }
     };
@@ -123,6 +143,10 @@ maps! {
     sandboxes: u64 => Sandbox,
     /// The node's own addresses.
     node_addresses: Address => u32,
+    /// Where those services are published that are so on some addresses only.
+    published_on: ServiceAddress => u32,
+    /// Who may use those services that not everyone may. Its keys are read one by one: see [`Map::keys`].
+    allowed: AllowKey => u32,
     /// Local tasks on the ingress network by interface number.
     mesh_tasks: u32 => MeshTask,
     /// Their ports.

@@ -12,19 +12,23 @@ use std::path::Path;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
 /// Maps by name; what is pinned under the name is taken over. `connected_sockets` and `fragments` are the programs' own.
-const MAPS: [&str; 23] = [
+const MAPS: [&str; 27] = [
     "vip_services",
     "port_services",
     "slots",
     "servers",
     "sandboxes",
     "node_addresses",
+    "published_on",
+    "allowed",
     "mesh_tasks",
     "task_ports",
     "mesh_settings",
     "cursors",
     "tallies",
     "drops",
+    "mesh_traffic",
+    "affinities",
     "balanced_sockets",
     "entry_flows",
     "task_flows",
@@ -72,7 +76,7 @@ impl Programs {
         let can_set_retval = u32::from(can_set_retval);
         let mut loader = EbpfLoader::new();
         loader.btf(None).override_global("can_set_retval", &can_set_retval, true);
-        for name in ["entry_flows", "task_flows", "datagram_choices", "datagram_peers"] {
+        for name in ["entry_flows", "affinities", "task_flows", "datagram_choices", "datagram_peers"] {
             loader.map_max_entries(name, flow_entries);
         }
         for name in ["clashes", "fragments"] {

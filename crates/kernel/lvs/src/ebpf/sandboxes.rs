@@ -65,6 +65,9 @@ fn declared(
         })
         .collect();
     let Some(mesh) = &table.mesh else { return declared };
+    for sandbox in declared.values_mut().flatten() {
+        sandbox.client = Address::from(mesh.own_address);
+    }
     if let Some(Ok(host)) = declared.get_mut(&NamespaceName::Host) {
         host.flags |= SANDBOX_IS_HOST;
     }

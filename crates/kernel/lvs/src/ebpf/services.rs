@@ -5,13 +5,14 @@
 //! never given out twice, so that a flow that still bears it finds nobody rather than somebody else.
 
 use super::abi::{
-    NetworkText, PROTOCOL_TCP, PROTOCOL_UDP, PortKey, Server, Service, SlotKey, Tally, VipKey, text_of,
-    text28,
+    AllowKey, NetworkText, PROTOCOL_TCP, PROTOCOL_UDP, PortKey, SERVICE_ON_ADDRESSES, SERVICE_RESTRICTED,
+    Server, Service, ServiceAddress, SlotKey, Tally, VipKey, text_of, text28,
 };
 use super::map::Maps;
 use crate::Error;
 use crate::difference::{Difference, Found, Subject};
-use shoal_model::lvs::{RING_SLOTS_MAX, RealServer, Table, VirtualService, VirtualServiceKey};
+use ipnet::IpNet;
+use shoal_model::lvs::{Access, RING_SLOTS_MAX, RealServer, Table, VirtualService, VirtualServiceKey};
 use shoal_model::spec::Protocol;
 use shoal_model::{NetworkId, TaskId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) servers: BTreeMap<u32, Server>,
     pub(crate) cursors: BTreeSet<u32>,
     pub(crate) tallies: BTreeSet<u32>,
+    pub(crate) allowed: BTreeSet<AllowKey>,
+    pub(crate) published_on: BTreeSet<ServiceAddress>,
     pub(crate) next: NextNumbers,
 }
 
@@ -53,6 +56,8 @@ pub(crate) enum Step {
     PutTally(u32),
     PutServer(u32, Server),
     PutSlot(SlotKey, u32),
+    PutAllowed(AllowKey),
+    PutPublishedOn(ServiceAddress),
     PutService(KernelKey, Service),
     RemoveService(KernelKey),
     RemoveSlot(SlotKey),
@@ -60,6 +65,8 @@ pub(crate) enum Step {
     RemoveTally(u32),
     RemoveCursor(u32),
     RemoveNetwork(NetworkText),
+    RemoveAllowed(AllowKey),
+    RemovePublishedOn(ServiceAddress),
 }
 
 impl Held {
@@ -74,6 +81,8 @@ impl Held {
             servers: maps.servers.dump()?.into_iter().collect(),
             cursors: maps.cursors.dump()?.into_iter().map(|(k, _)| k).collect(),
             tallies: maps.tallies.dump()?.into_iter().map(|(k, _)| k).collect(),
+            allowed: maps.allowed.keys()?.into_iter().collect(),
+            published_on: maps.published_on.dump()?.into_iter().map(|(k, _)| k).collect(),
             next: NextNumbers {
                 service: maps.next_numbers.get(&0)?.unwrap_or(0),
                 server: maps.next_numbers.get(&1)?.unwrap_or(0),
@@ -146,6 +155,13 @@ fn kernel_key(key: &VirtualServiceKey, networks: &BTreeMap<NetworkId, u32>) -> O
     }
 }
 
+/// IPv4 networks are held as parts of `::ffff:0:0/96`, behind the 32 bits of the service's number.
+fn allow_key(service: u32, network: IpNet) -> AllowKey {
+    let family = if network.addr().is_ipv4() { 96 } else { 0 };
+    let prefix = 32 + family + u32::from(network.prefix_len());
+    AllowKey { prefix, service, network: network.network().into() }
+}
+
 /// What of the kernel's is declared, and therefore stays.
 #[derive(Debug, Default)]
 struct Kept {
@@ -154,6 +170,8 @@ struct Kept {
     numbers: BTreeSet<u32>,
     rings: BTreeSet<(u32, u32)>,
     servers: BTreeSet<u32>,
+    allowed: BTreeSet<AllowKey>,
+    published_on: BTreeSet<ServiceAddress>,
 }
 
 struct Planner<'a> {
@@ -216,17 +234,27 @@ impl Planner<'_> {
             service.real_servers.iter().map(|real| self.real_server(key, number, real)).collect();
         let ring: Vec<u32> =
             service.ring.iter().filter_map(|index| servers.get(usize::from(*index)).copied()).collect();
-        let scheduler = u32::from(service.scheduler.is_hashed());
-        let slots = u32::try_from(ring.len()).unwrap_or(u32::MAX);
+        let (flags, access_differs) = self.access(number, &service.access);
+        let mut wanted = Service {
+            number,
+            generation: held.map_or(1, |h| h.generation),
+            slots: u32::try_from(ring.len()).unwrap_or(u32::MAX),
+            scheduler: u32::from(service.scheduler.is_hashed()),
+            affinity: service.affinity.unwrap_or(0),
+            flags,
+        };
         if let Some(held) = held
-            && held.scheduler == scheduler
-            && held.slots == slots
+            && held == wanted
             && self.ring_is(&held, &ring)
         {
             self.kept.rings.insert((number, held.generation));
+            if access_differs {
+                self.found(Subject::Service(key.clone()), Found::Different);
+            }
             return;
         }
-        let generation = held.map_or(1, |h| h.generation.wrapping_add(1));
+        wanted.generation = held.map_or(1, |h| h.generation.wrapping_add(1));
+        let generation = wanted.generation;
         self.found(
             Subject::Service(key.clone()),
             if held.is_some() { Found::Different } else { Found::Missing },
@@ -235,8 +263,29 @@ impl Planner<'_> {
         for (slot, server) in (0_u32..).zip(ring) {
             self.plan.steps.push(Step::PutSlot(SlotKey { service: number, generation, slot }, server));
         }
-        let value = Service { number, generation, slots, scheduler };
-        self.plan.steps.push(Step::PutService(kernel_key, value));
+        self.plan.steps.push(Step::PutService(kernel_key, wanted));
+    }
+
+    /// Adds what the service's access needs; returns its flags, and whether the kernel held something else. What must go
+    /// goes last, so that nobody is shut out meanwhile.
+    fn access(&mut self, service: u32, access: &Access) -> (u32, bool) {
+        let allowed: BTreeSet<AllowKey> = access.allow.iter().map(|net| allow_key(service, *net)).collect();
+        let addresses = access.addresses.iter().flatten();
+        let published_on: BTreeSet<ServiceAddress> =
+            addresses.map(|address| ServiceAddress { service, address: (*address).into() }).collect();
+        let missing = allowed.difference(&self.held.allowed).map(|key| Step::PutAllowed(*key));
+        let mut steps: Vec<Step> = missing.collect();
+        let missing = published_on.difference(&self.held.published_on).map(|key| Step::PutPublishedOn(*key));
+        steps.extend(missing);
+        let too_many = self.held.allowed.iter().any(|key| key.service == service && !allowed.contains(key))
+            || self.held.published_on.iter().any(|key| key.service == service && !published_on.contains(key));
+        let differs = too_many || !steps.is_empty();
+        let flags = if allowed.is_empty() { 0 } else { SERVICE_RESTRICTED }
+            | if access.addresses.is_some() { SERVICE_ON_ADDRESSES } else { 0 };
+        self.plan.steps.extend(steps);
+        self.kept.allowed.extend(allowed);
+        self.kept.published_on.extend(published_on);
+        (flags, differs)
     }
 
     fn ring_is(&self, held: &Service, ring: &[u32]) -> bool {
@@ -303,6 +352,10 @@ impl Planner<'_> {
             self.found(Subject::Leftover("ring"), Found::Unexpected);
         }
         self.undeclared_servers();
+        let allowed = held.allowed.difference(&self.kept.allowed);
+        self.plan.steps.extend(allowed.map(|key| Step::RemoveAllowed(*key)));
+        let published_on = held.published_on.difference(&self.kept.published_on);
+        self.plan.steps.extend(published_on.map(|key| Step::RemovePublishedOn(*key)));
         let undeclared = |number: &&u32| !self.kept.numbers.contains(number);
         let cursors = held.cursors.iter().filter(undeclared).map(|n| Step::RemoveCursor(*n));
         self.plan.steps.extend(cursors);
@@ -357,6 +410,10 @@ pub(crate) fn act(maps: &Maps, step: &Step) -> Result<(), Error> {
         Step::RemoveTally(number) => maps.tallies.remove(number),
         Step::RemoveCursor(number) => maps.cursors.remove(number),
         Step::RemoveNetwork(text) => maps.networks.remove(text),
+        Step::PutAllowed(key) => maps.allowed.put(key, &1),
+        Step::PutPublishedOn(key) => maps.published_on.put(key, &1),
+        Step::RemoveAllowed(key) => maps.allowed.remove(key),
+        Step::RemovePublishedOn(key) => maps.published_on.remove(key),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use shoal_model::Mac;
-use shoal_model::lvs::{Access, Scheduler};
+use shoal_model::lvs::Scheduler;
 
 /// A kernel of plain maps, for plans to be carried out on.
 fn carry_out(held: &mut Held, steps: &[Step]) {
@@ -21,6 +21,10 @@ fn carry_out(held: &mut Held, steps: &[Step]) {
             Step::RemoveTally(number) => drop(held.tallies.remove(&number)),
             Step::RemoveCursor(number) => drop(held.cursors.remove(&number)),
             Step::RemoveNetwork(text) => drop(held.networks.remove(&text)),
+            Step::PutAllowed(key) => drop(held.allowed.insert(key)),
+            Step::PutPublishedOn(key) => drop(held.published_on.insert(key)),
+            Step::RemoveAllowed(key) => drop(held.allowed.remove(&key)),
+            Step::RemovePublishedOn(key) => drop(held.published_on.remove(&key)),
         }
         whole(held);
     }
@@ -164,4 +168,42 @@ fn what_cannot_be_balanced_is_told_and_the_rest_goes_on() {
     assert_eq!(unrepaired.len(), 1);
     assert_eq!(unrepaired[0].subject, Subject::Service(sctp));
     assert_eq!(held.services.len(), 2);
+}
+
+#[test]
+fn access_is_in_the_kernel_before_the_service_asks_for_it_and_goes_after() {
+    let mut held = Held::default();
+    let mut table = table(&[real(1, 1)]);
+    settle(&mut held, &table);
+    let port = keys()[1].clone();
+    let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let narrowed = Access {
+        allow: nets(&["10.0.0.0/8", "fd00::/16"]),
+        addresses: Some([IpAddr::from([1, 2, 3, 4])].into()),
+    };
+    let other = Access { allow: nets(&["10.0.0.0/8", "192.168.0.0/16"]), addresses: None };
+    for access in [narrowed, other, Access::default()] {
+        table.services.get_mut(&port).unwrap().access = access.clone();
+        let plan = plan(&table, &held);
+        let at = |wanted: fn(&Step) -> bool| plan.steps.iter().position(wanted);
+        let put = at(|step| matches!(step, Step::PutAllowed(_)));
+        let service = at(|step| matches!(step, Step::PutService(..)));
+        let remove = at(|step| matches!(step, Step::RemoveAllowed(_)));
+        assert!(put.is_none_or(|put| service.is_none_or(|service| put < service)));
+        assert!(remove.is_none_or(|remove| service.is_none_or(|service| service < remove)));
+        let found: Vec<&Subject> = plan.differences.iter().map(|difference| &difference.subject).collect();
+        assert_eq!(found, [&Subject::Service(port.clone())]);
+        carry_out(&mut held, &plan.steps);
+        assert_eq!(held.allowed.len(), access.allow.len());
+        assert_eq!(held.published_on.len(), access.addresses.map_or(0, |a| a.len()));
+        assert_eq!(settle(&mut held, &table), []);
+    }
+}
+
+#[test]
+fn prefixes_count_the_service_and_the_family() {
+    let key = |text: &str| allow_key(7, text.parse().unwrap());
+    assert_eq!(key("10.1.2.3/8").prefix, 32 + 96 + 8);
+    assert_eq!(key("10.1.2.3/8").network, IpAddr::from([10, 0, 0, 0]).into());
+    assert_eq!(key("fd00::/16").prefix, 32 + 16);
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 const MAP_LOOKUP: c_long = 1;
 const MAP_UPDATE: c_long = 2;
 const MAP_DELETE: c_long = 3;
+const MAP_NEXT_KEY: c_long = 4;
 const OBJECT_PIN: c_long = 6;
 const OBJECT_GET: c_long = 7;
 const OBJECT_INFO: c_long = 15;
@@ -71,14 +72,38 @@ pub(crate) fn lookup<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K) -> io::Re
     }
 }
 
-/// Each processor's own value at an index of an array of counters; `processors` is how many this machine could have.
-pub(crate) fn lookup_of_each(map: BorrowedFd<'_>, index: u32, processors: usize) -> io::Result<Vec<u64>> {
-    let mut values = vec![0_u64; processors];
+/// Each processor's own value under `key`; `processors` is how many this machine could have. Nothing when it is not there.
+///
+/// The size of `V` is a multiple of eight bytes, as all that the programs count in are.
+pub(crate) fn lookup_of_each<V: Plain>(
+    map: BorrowedFd<'_>,
+    key: u32,
+    processors: usize,
+) -> io::Result<Vec<V>> {
+    const { assert!(size_of::<V>().is_multiple_of(8)) }
+    let mut values = vec![V::default(); processors];
     let value = pointer_mut(values.as_mut_slice());
-    let mut element = Element { map: number(map), zero: 0, key: pointer(&index), value, flags: 0 };
-    // SAFETY: the kernel writes eight bytes for every possible processor, and both outlive the call.
-    unsafe { bpf(MAP_LOOKUP, &mut element) }?;
-    Ok(values)
+    let mut element = Element { map: number(map), zero: 0, key: pointer(&key), value, flags: 0 };
+    // SAFETY: the kernel writes the value's size, rounded up to eight, for every possible processor; all outlive the call.
+    match unsafe { bpf(MAP_LOOKUP, &mut element) } {
+        Ok(_) => Ok(values),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The key after `key`, or the first one.
+pub(crate) fn next_key<K: Plain>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = K::default();
+    let from = key.map_or(0, pointer);
+    let mut element =
+        Element { map: number(map), zero: 0, key: from, value: pointer_mut(&mut next), flags: 0 };
+    // SAFETY: both keys have the map's key size, which `Map` checked, and outlive the call; no key asks for the first.
+    match unsafe { bpf(MAP_NEXT_KEY, &mut element) } {
+        Ok(_) => Ok(Some(next)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Adds or replaces the value under `key`.

@@ -1,5 +1,9 @@
 //! The eBPF engine: hands it to the suite, and looks at what only it leaves in the kernel.
 
+#[path = "access.rs"]
+mod access;
+#[path = "affinity.rs"]
+mod affinity;
 #[path = "east_west.rs"]
 mod east_west;
 #[path = "fragments.rs"]
@@ -53,7 +57,7 @@ mod cases {
     use super::EbpfEngine;
     use super::upkeep::lab;
     use crate::lab::{Lab, Place, Port, VIP};
-    use crate::talk::{ask, eventually, names, spread};
+    use crate::talk::{ask, eventually, ip, names, spread};
     use shoal_lvs::{Difference, Ebpf, Found, Subject, TcAttachment};
     use shoal_model::netns::NamespaceName;
     use shoal_model::spec::Protocol;
@@ -155,6 +159,8 @@ mod cases {
             "servers",
             "sandboxes",
             "node_addresses",
+            "allowed",
+            "published_on",
             "mesh_tasks",
             "task_ports",
             "cursors",
@@ -162,6 +168,9 @@ mod cases {
             "networks",
         ];
         let mut lab = lab();
+        lab.access.allow = ["192.168.50.0/24".parse().unwrap()].into();
+        lab.access.addresses = Some(lab.hosts.iter().map(|host| ip(&host.address)).collect());
+        lab.sync();
         for name in lost {
             let path = version(&lab.hosts[0].place).join("maps").join(name);
             let dump = bpftool(&["-j", "map", "dump", "pinned", pin(&path)]);

@@ -219,18 +219,21 @@ impl Connection {
 
 /// A connection from a port of the client's choice.
 pub(crate) fn connect_from(namespace: &Path, port: u16, to: &str) -> io::Result<Connection> {
+    connect_as(namespace, SocketAddr::from(([0; 4], port)), to)
+}
+
+/// A connection from an address of the client's choice, and from a port of its choice unless that is 0.
+pub(crate) fn connect_as(namespace: &Path, local: SocketAddr, to: &str) -> io::Result<Connection> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
     let to: SocketAddr = to.parse().unwrap();
     let stream = within(namespace, || -> io::Result<TcpStream> {
-        let kind = nix::sys::socket::SockType::Stream;
-        let flags = nix::sys::socket::SockFlag::SOCK_CLOEXEC;
-        let socket = nix::sys::socket::socket(nix::sys::socket::AddressFamily::Inet, kind, flags, None)?;
-        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::ReuseAddr, &true)?;
-        let timeout = nix::sys::time::TimeVal::new(4, 0);
-        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SendTimeout, &timeout)?;
-        let local = nix::sys::socket::SockaddrIn::new(0, 0, 0, 0, port);
-        nix::sys::socket::bind(socket.as_raw_fd(), &local)?;
-        let peer = nix::sys::socket::SockaddrStorage::from(to);
-        nix::sys::socket::connect(socket.as_raw_fd(), &peer)?;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let socket = nix::sys::socket::socket(family, SockType::Stream, flags, None)?;
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        setsockopt(&socket, sockopt::SendTimeout, &nix::sys::time::TimeVal::new(4, 0))?;
+        nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(local))?;
+        nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
         Ok(TcpStream::from(socket))
     })?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -246,6 +249,12 @@ pub(crate) fn ask(namespace: &Path, to: &str) -> io::Result<Answer> {
 pub(crate) fn names(namespace: &Path, to: &str, times: usize) -> Vec<String> {
     let one = |_| ask(namespace, to).unwrap_or_else(|e| panic!("{} -> {to}: {e}", namespace.display())).name;
     (0..times).map(one).collect()
+}
+
+/// Names that answer `times` connections from this address.
+pub(crate) fn names_as(namespace: &Path, from: &str, to: &str, times: usize) -> Vec<String> {
+    let local = SocketAddr::new(ip(from), 0);
+    (0..times).map(|_| connect_as(namespace, local, to).unwrap().ask().unwrap().name).collect()
 }
 
 /// A datagram socket of a namespace.

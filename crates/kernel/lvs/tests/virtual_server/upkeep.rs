@@ -165,9 +165,41 @@ fn traffic_flows_while_no_daemon_runs() {
     }
 }
 
+/// Without what passed.
 fn counted(lab: &mut Lab, host: usize, key: &VirtualServiceKey) -> BTreeMap<String, Counters> {
+    let nothing = Counters::default();
+    let without =
+        |counters| Counters { packets_in: 0, packets_out: 0, bytes_in: 0, bytes_out: 0, ..counters };
     let by_task = lab.hosts[host].engine.as_mut().unwrap().counters().unwrap().remove(key).unwrap();
-    lab.tasks.iter().map(|(name, task)| (name.clone(), by_task[&task.id])).collect()
+    let of = |id| without(by_task.get(id).copied().unwrap_or(nothing));
+    lab.tasks.iter().map(|(name, task)| (name.clone(), of(&task.id))).collect()
+}
+
+#[test]
+fn packets_and_bytes_are_counted_where_clients_enter() {
+    let mut lab = lab();
+    let key = VirtualServiceKey::Ingress { protocol: Protocol::Udp, port: 8053 };
+    let socket = Datagrams::new(&lab.client.path, "0.0.0.0:0");
+    let (answer, _) = socket.ask("192.168.50.11:8053").unwrap();
+    socket.send_sized("192.168.50.11:8053", 1000).unwrap();
+    let id = lab.tasks[&answer.name].id.clone();
+    let passed = lab.hosts[1].engine.as_mut().unwrap().counters().unwrap()[&key][&id];
+    // Headers of IPv4 and UDP, and `who?`.
+    assert_eq!((passed.packets_in, passed.bytes_in), (2, 28 + 4 + 28 + 1000));
+    let answered = format!("{} 53 {}", answer.name, answer.peer).len() as u64;
+    assert_eq!((passed.packets_out, passed.bytes_out), (2, 2 * (28 + answered)));
+    let stream = VirtualServiceKey::Ingress { protocol: Protocol::Tcp, port: 8080 };
+    Connection::open(&lab.client.path, MESH.parse().unwrap()).unwrap().exchange(1_000_000).unwrap();
+    let counters = lab.hosts[1].engine.as_mut().unwrap().counters().unwrap();
+    let sum = |of: fn(&Counters) -> u64| counters[&stream].values().map(of).sum::<u64>();
+    for (bytes, packets) in
+        [(sum(|c| c.bytes_in), sum(|c| c.packets_in)), (sum(|c| c.bytes_out), sum(|c| c.packets_out))]
+    {
+        assert!((1_000_000..1_200_000).contains(&bytes), "{bytes} bytes");
+        assert!((690..5000).contains(&packets), "{packets} packets");
+    }
+    let other = lab.hosts[0].engine.as_mut().unwrap().counters().unwrap();
+    assert!(other.values().flat_map(BTreeMap::values).all(|c| *c == Counters::default()));
 }
 
 #[test]
