@@ -179,6 +179,22 @@ impl Attacher<'_> {
         Ok(())
     }
 
+    /// Takes over what daemons of another version attached, and lets it run this process' programs: one after the other,
+    /// in one step each, so that no packet and no socket meets neither.
+    pub(crate) fn succeed(&self, outdated: &Path) -> Result<(), Error> {
+        let own = self.pins.attached();
+        let theirs = outdated.join("attached");
+        for name in bpffs::names(&theirs)? {
+            let to = own.join(&name);
+            if matches!(Pinned::parse(&name), Pinned::Unknown(_)) || to.exists() {
+                continue;
+            }
+            fs::rename(theirs.join(&name), &to)
+                .map_err(|e| Error::system(format!("taking over {name}"), e))?;
+        }
+        self.take_over()
+    }
+
     /// Lets everything that an earlier process attached run this process' programs.
     pub(crate) fn take_over(&self) -> Result<(), Error> {
         let directory = self.pins.attached();

@@ -2,7 +2,7 @@
 //!
 //! Below the mount there is one directory a version of the maps' layout, with `maps/` and `attached/` in it. A daemon
 //! with another layout starts beside its predecessor, which goes on serving until the first sync has filled the new
-//! maps, and is removed then.
+//! maps, and is succeeded then (see `upgrade.rs`).
 
 use crate::Error;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};

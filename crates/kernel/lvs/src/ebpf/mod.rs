@@ -22,6 +22,7 @@ mod sandboxes;
 mod services;
 mod sock_diag;
 mod syscall;
+mod upgrade;
 
 use crate::{Difference, Error, LiveCounters, VirtualServer};
 use attachments::{Attacher, Means};
@@ -98,7 +99,10 @@ impl Ebpf {
     pub fn open(config: &EbpfConfig) -> Result<Self, Error> {
         let places = config.places()?;
         let pins = PinRoot::open(&config.pin_root)?;
-        let programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+        let mut programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+        if upgrade::share_maps(&pins)? {
+            programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+        }
         let maps = Maps::open(&pins.maps())?;
         let means = match config.attachment {
             TcAttachment::Tcx => Means::Tcx,
@@ -139,6 +143,9 @@ impl Ebpf {
         let networks = self.services(table, mode, &mut found)?;
         sandboxes::settle_sandboxes(&self.maps, table, &networks, &survey, mode, &mut found)?;
         mesh::settle_mesh(&self.maps, table, &survey, mode, &mut found)?;
+        if mode == Mode::Repair {
+            self.succeed(&mut found)?;
+        }
         self.attacher(mode).settle(&attachments::spots(table.mesh.as_ref()), &survey, &mut found)?;
         Ok(found)
     }
@@ -161,9 +168,11 @@ impl Ebpf {
         Ok(plan.networks)
     }
 
-    /// What daemons with other layouts of the maps left; they have served until now.
-    fn remove_outdated(&self) -> Result<(), Error> {
+    /// Takes the place of a daemon of another version, which has served until now.
+    fn succeed(&self, found: &mut Vec<Difference>) -> Result<(), Error> {
         for version in self.pins.outdated()? {
+            found.extend(upgrade::left_behind(&self.pins, &version)?);
+            self.attacher(Mode::Repair).succeed(&version)?;
             attachments::detach_all(&self.places, &version.join("attached"))?;
             bpffs::remove_version(&version)?;
         }
@@ -187,7 +196,6 @@ impl VirtualServer for Ebpf {
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
         let found = self.settle(table, Mode::Repair)?;
         flows::forget(&self.maps)?;
-        self.remove_outdated()?;
         Ok(found)
     }
 

@@ -228,6 +228,20 @@ pub(crate) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     info::<2>(program).map(|[_type, id]| id)
 }
 
+/// What the kernel tells about a map: `struct bpf_map_info` up to the flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapLayout {
+    kind: u32,
+    key: u32,
+    value: u32,
+    flags: u32,
+}
+
+/// A map's number in the kernel, and its layout.
+pub(crate) fn map_layout(map: BorrowedFd<'_>) -> io::Result<(u32, MapLayout)> {
+    info::<6>(map).map(|[kind, id, key, value, _entries, flags]| (id, MapLayout { kind, key, value, flags }))
+}
+
 /// Sizes of a map's keys and values in bytes.
 pub(crate) fn map_sizes(map: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     info::<4>(map).map(|[_type, _id, key, value]| (key, value))

@@ -20,6 +20,8 @@ mod mesh;
 mod own_processes;
 #[path = "resets.rs"]
 mod resets;
+#[path = "upgrade.rs"]
+mod upgrade;
 #[path = "upkeep.rs"]
 mod upkeep;
 
@@ -65,14 +67,14 @@ mod cases {
     use std::process::Command;
     use std::{fs, path::Path};
 
-    fn bpftool(arguments: &[&str]) -> String {
+    pub(super) fn bpftool(arguments: &[&str]) -> String {
         let output = Command::new("bpftool").args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// The directory of the one version of the maps' layout that is in use.
-    fn version(place: &Place) -> PathBuf {
+    pub(super) fn version(place: &Place) -> PathBuf {
         let entries = fs::read_dir(place.pin_root()).unwrap().map(|entry| entry.unwrap().path());
         let mut versions =
             entries.filter(|path| pin(path).rsplit_once("/v").is_some_and(|(_, n)| n.parse::<u32>().is_ok()));
@@ -81,12 +83,12 @@ mod cases {
         only
     }
 
-    fn pins(place: &Place, directory: &str) -> Vec<PathBuf> {
+    pub(super) fn pins(place: &Place, directory: &str) -> Vec<PathBuf> {
         let at = version(place).join(directory);
         fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    fn pin(path: &Path) -> &str {
+    pub(super) fn pin(path: &Path) -> &str {
         path.to_str().unwrap()
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn lab() -> Lab {
 }
 
 /// Three ways to the service: from outside, by the node's own processes, from a task.
-fn ways(lab: &Lab) -> Vec<(std::path::PathBuf, SocketAddr)> {
+pub(crate) fn ways(lab: &Lab) -> Vec<(std::path::PathBuf, SocketAddr)> {
     let vip = format!("{VIP}:80");
     [
         (lab.client.path.clone(), MESH),
@@ -38,7 +38,7 @@ fn ways(lab: &Lab) -> Vec<(std::path::PathBuf, SocketAddr)> {
 }
 
 /// Opens connections by every way until one to the task is found; the others are closed.
-fn connections_to(lab: &Lab, name: &str) -> Vec<Connection> {
+pub(crate) fn connections_to(lab: &Lab, name: &str) -> Vec<Connection> {
     ways(lab)
         .iter()
         .map(|(namespace, to)| {
@@ -111,7 +111,7 @@ fn a_new_task_joins_and_everything_goes_when_nothing_is_declared() {
 }
 
 /// Asks for the service again and again until told to stop; every failure counts.
-fn keep_asking(namespace: &Path, to: SocketAddr, stop: &AtomicBool) -> (usize, Vec<io::Error>) {
+pub(crate) fn keep_asking(namespace: &Path, to: SocketAddr, stop: &AtomicBool) -> (usize, Vec<io::Error>) {
     let (mut asked, mut failures) = (0, Vec::new());
     while !stop.load(Ordering::Relaxed) {
         asked += 1;
