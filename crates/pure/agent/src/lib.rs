@@ -16,6 +16,7 @@ pub mod names;
 pub mod retry;
 pub mod template;
 
+mod connections;
 mod deviations;
 mod diff;
 mod digest;
@@ -26,6 +27,7 @@ mod task;
 mod wake;
 mod zone;
 
+pub use connections::{connections, counts_connections};
 pub use deviations::deviations;
 pub use diff::diff;
 pub use digest::digest;

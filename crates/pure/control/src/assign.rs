@@ -156,8 +156,9 @@ fn fill_in_tasks(state: &State, liveness: &Liveness, networks: &mut BTreeMap<Net
                     assigned.endpoints.insert(task.id.to_string(), endpoint);
                     assigned.peers.insert(node.id.clone(), tunnel);
                 }
+                let connections = liveness.connections.of(&task.service, &task.id);
                 let weight = if task.serves() && !doubtful { asked_weight(state, task, node) } else { 0 };
-                serve(&mut assigned.services, task, attachment, (address, mac, weight));
+                serve(&mut assigned.services, task, attachment, (address, mac, weight, connections));
             }
         }
     }
@@ -175,7 +176,7 @@ fn serve(
     services: &mut BTreeMap<ServiceId, ServiceOnNetwork>,
     task: &Arc<Task>,
     attachment: &shoal_model::task::Attachment,
-    (address, mac, weight): (IpAddr, Mac, u32),
+    (address, mac, weight, connections): (IpAddr, Mac, u32, u64),
 ) {
     let Some(service) = services.get_mut(&task.service) else { return };
     let (Some(node), TaskState::Running) = (&task.node, task.status.state) else { return };
@@ -188,7 +189,7 @@ fn serve(
         node: node.clone(),
         aliases: attachment.aliases.clone(),
         weight,
-        connections: 0,
+        connections,
     };
     service.tasks.insert(id, on_network);
 }

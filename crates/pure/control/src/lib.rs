@@ -12,6 +12,7 @@ pub mod admit;
 mod allocate;
 mod assign;
 mod bootstrap;
+mod connections;
 mod draft;
 mod ids;
 mod liveness;
@@ -25,6 +26,7 @@ mod tick;
 
 pub use assign::assign;
 pub use bootstrap::{Founding, bootstrap, ingress_network};
+pub use connections::ClusterConnections;
 pub use liveness::{Liveness, heartbeat_period};
 pub use orchestrate::is_up_to_date;
 pub use plan::{AllocationTrouble, Leaving, Plan, Report};

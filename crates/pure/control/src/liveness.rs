@@ -1,5 +1,6 @@
 //! Which nodes can be counted on.
 
+use crate::connections::ClusterConnections;
 use crate::draft::Draft;
 use crate::plan::Report;
 use shoal_model::cluster::Dispatcher;
@@ -23,6 +24,8 @@ pub struct Liveness {
     /// Nodes that may be gone: their session broke off, or a heartbeat is overdue. Their tasks get no new connections;
     /// nothing else happens to them.
     pub suspected: BTreeSet<NodeId>,
+    /// The connections that the nodes give to tasks.
+    pub connections: ClusterConnections,
 }
 
 impl Liveness {

@@ -125,6 +125,9 @@ pub struct TaskOnNetwork {
     pub connections: u64,
 }
 
+/// Live connections by service and task; tasks without any may be left out.
+pub type Connections = BTreeMap<ServiceId, BTreeMap<TaskId, u64>>;
+
 /// What a node reports of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskReport {

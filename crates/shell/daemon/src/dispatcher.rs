@@ -350,6 +350,9 @@ impl Serving {
             NodeMessage::Heartbeat { progress, .. } => {
                 return self.manager.holdings.told(&self.node, progress);
             }
+            NodeMessage::Connections(connections) => {
+                return self.manager.connections_of(&self.node, connections);
+            }
             NodeMessage::Hello(_) | NodeMessage::NeedAssignment => return,
         };
         // A report must not be lost while this manager leads: the node says it once a session.

@@ -39,6 +39,7 @@ pub(crate) async fn run(manager: Arc<Manager>, shutdown: CancellationToken) -> a
         due = Instant::now() + PERIOD;
         if leads {
             manager.suspect_overdue();
+            manager.forget_connections_of_lost_nodes();
             due = due.min(Instant::now() + pass(&manager).await);
         }
     }

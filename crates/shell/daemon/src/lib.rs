@@ -10,6 +10,7 @@
 mod addresses;
 mod backend;
 mod config;
+mod counting;
 mod deviations;
 mod disk;
 mod dispatcher;

@@ -3,6 +3,8 @@
 use crate::entropy;
 use crate::holdings::Holdings;
 use shoal_control::Liveness;
+use shoal_model::assignment::Connections;
+use shoal_model::node::NodeState;
 use shoal_model::{NodeId, Timestamp};
 use shoal_peer::{Broker, Connector, PeerClient};
 use shoal_raft::{Log, ProposeError, RaftLog};
@@ -95,6 +97,24 @@ impl Manager {
     pub(crate) fn suspect_overdue(&self) {
         let state = self.log.state();
         if self.lock().suspect_overdue(&state, entropy::now()) {
+            self.heard.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// A node has told how many connections it gives to tasks.
+    pub(crate) fn connections_of(&self, node: &NodeId, connections: Connections) {
+        let news = self.lock().connections.report(node, connections);
+        if news {
+            self.heard.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Connections given by nodes that are down are gone.
+    pub(crate) fn forget_connections_of_lost_nodes(&self) {
+        let state = self.log.state();
+        let ready = |id: &NodeId| state.nodes().get(id).is_some_and(|n| n.status.state == NodeState::Ready);
+        let news = self.lock().connections.retain(ready);
+        if news {
             self.heard.send_modify(|count| *count += 1);
         }
     }

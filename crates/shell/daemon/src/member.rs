@@ -1,6 +1,7 @@
 //! All that runs while this node is in a swarm: its session and loop, and on managers the log, the port and the leader's
 //! loop. Ended together.
 
+use crate::counting;
 use crate::disk;
 use crate::dispatcher::Dispatcher;
 use crate::engine::Engine;
@@ -183,6 +184,7 @@ impl Parts<'_> {
         let assignments = watch::Sender::new(Arc::new(remembered.unwrap_or_default()));
         let (statuses, progress) =
             (watch::Sender::new(Arc::default()), watch::Sender::new(Progress::default()));
+        let given = watch::Sender::default();
         let managers = watch::Sender::new(saved.managers.clone());
         let renew = Arc::new(Notify::new());
         let routes = self.engine.host.facts().map(|f| f.routes.into_iter().collect()).unwrap_or_default();
@@ -200,6 +202,7 @@ impl Parts<'_> {
             description: description.subscribe(),
             statuses: statuses.subscribe(),
             progress: progress.subscribe(),
+            connections: given.subscribe(),
             assignments: assignments.clone(),
             state: watch::Sender::new(SessionState::default()),
             renew: renew.clone(),
@@ -231,6 +234,7 @@ impl Parts<'_> {
             shutdown.clone(),
         );
         self.group.run("memory", remembering);
+        self.group.run("connections", counting::run(self.engine.clone(), given, shutdown.clone()));
         let connections = Connections {
             identity: self.who.clone(),
             assignment: assignments.subscribe(),

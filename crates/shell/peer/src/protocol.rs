@@ -2,6 +2,7 @@
 
 use crate::AssignmentDiff;
 use serde::{Deserialize, Serialize};
+use shoal_model::assignment::Connections;
 use shoal_model::node::{Availability, NodeDescription, NodeRole};
 use shoal_model::spec::Nanos;
 use shoal_model::verdict::{Comparison, Verdict};
@@ -130,6 +131,9 @@ pub enum NodeMessage {
     },
     /// What it saw of its tasks, everything at the start of a session and then what changed.
     Reports(Vec<TaskReport>),
+    /// The connections that it gives to the tasks of services whose scheduler goes by them: with every heartbeat and,
+    /// when they have moved, every half second at most.
+    Connections(Connections),
     /// It has changed.
     Description(Box<NodeDescription>),
     /// A difference did not fit what it holds: it needs the whole assignment.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::future::{Either, select};
 use rand::seq::IndexedRandom;
+use shoal_model::assignment::Connections;
 use shoal_model::node::NodeDescription;
 use shoal_model::{Assignment, TaskId, TaskReport, TaskStatus};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(8);
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
 /// Progress and statuses are told at once, but not more often than this.
 const SPACING: Duration = Duration::from_millis(50);
+/// Connections that have moved are told at once, but not more often than this: every word may change rings everywhere.
+const CONNECTIONS_SPACING: Duration = Duration::from_millis(500);
 /// A manager that does not take a message for this long is gone.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages on their way.
@@ -56,6 +59,8 @@ pub struct NodeSession {
     pub statuses: watch::Receiver<Arc<BTreeMap<TaskId, TaskStatus>>>,
     /// How far it has come with what it was told.
     pub progress: watch::Receiver<Progress>,
+    /// The connections that it gives to tasks whose services are balanced by them.
+    pub connections: watch::Receiver<Connections>,
     /// What it should hold; written here.
     pub assignments: watch::Sender<Arc<Assignment>>,
     /// How the session goes; written here.
@@ -191,7 +196,8 @@ impl NodeSession {
             addr: self.addr.clone(),
             data_path_addr: self.data_path_addr,
         }));
-        let mut talk = Talk { manager, outbound, received: 0, reported: BTreeMap::new(), held: None };
+        let mut talk =
+            Talk { manager, outbound, received: 0, reported: BTreeMap::new(), held: None, counts: false };
         talk.say(hello).await?;
         let mut inbound = client.session(ReceiverStream::new(queue)).await?;
         *reached = true;
@@ -213,6 +219,7 @@ impl NodeSession {
         let mut period = HEARTBEAT_PERIOD;
         let mut beat_at = Instant::now();
         let mut report_at = beat_at;
+        let mut connections_at = beat_at;
         self.statuses.mark_changed();
         loop {
             tokio::select! {
@@ -231,6 +238,12 @@ impl NodeSession {
                     let progress = self.progress.borrow_and_update().clone();
                     talk.say(NodeMessage::Heartbeat { received: talk.received, progress }).await?;
                     beat_at = Instant::now() + period;
+                    self.connections.mark_changed();
+                }
+                Ok(()) = wait_for(connections_at, &mut self.connections) => {
+                    let connections = self.connections.borrow_and_update().clone();
+                    talk.tell_connections(connections).await?;
+                    connections_at = Instant::now() + CONNECTIONS_SPACING;
                 }
                 Ok(()) = self.progress.changed() => beat_at = beat_at.min(Instant::now() + SPACING),
                 Ok(()) = wait_for(report_at, &mut self.statuses) => {
@@ -309,6 +322,8 @@ struct Talk<'a> {
     /// The same in full, which differences apply to.
     held: Option<Arc<Assignment>>,
     reported: BTreeMap<TaskId, TaskStatus>,
+    /// Whether the manager holds any counts of connections from here.
+    counts: bool,
 }
 
 impl Talk<'_> {
@@ -317,6 +332,15 @@ impl Talk<'_> {
             .send_timeout(message, SEND_DEADLINE)
             .await
             .map_err(|_| PeerError::TimedOut { addr: self.manager.to_owned() })
+    }
+
+    /// Most nodes have nothing to tell, and are silent once they have said so.
+    async fn tell_connections(&mut self, connections: Connections) -> Result<(), PeerError> {
+        let had_any = std::mem::replace(&mut self.counts, !connections.is_empty());
+        if connections.is_empty() && !had_any {
+            return Ok(());
+        }
+        self.say(NodeMessage::Connections(connections)).await
     }
 
     async fn report(&mut self, statuses: &BTreeMap<TaskId, TaskStatus>) -> Result<(), PeerError> {

@@ -6,9 +6,12 @@ mod support;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use shoal_model::assignment::Connections;
 use shoal_model::node::{NodeDescription, NodeRole};
 use shoal_model::object::DataSpec;
-use shoal_model::{Assignment, Config, ConfigId, Meta, NodeId, TaskId, TaskReport, TaskState, TaskStatus};
+use shoal_model::{
+    Assignment, Config, ConfigId, Meta, NodeId, ServiceId, TaskId, TaskReport, TaskState, TaskStatus,
+};
 use shoal_peer::{
     Code, Connector, Control, Credentials, ExecRequest, Frame, Hello, IdentityFiles, LogQuery,
     ManagerMessage, NodeMessage, NodeSession, PROTOCOL, PeerClient, PeerError, Progress, RelayRequest,
@@ -31,6 +34,7 @@ struct Node {
     state: watch::Receiver<SessionState>,
     statuses: watch::Sender<Arc<BTreeMap<TaskId, TaskStatus>>>,
     progress: watch::Sender<Progress>,
+    connections: watch::Sender<Connections>,
     description: watch::Sender<NodeDescription>,
     renew: Arc<Notify>,
     running: tokio::task::JoinHandle<()>,
@@ -47,6 +51,7 @@ impl Node {
         let (state, seen) = watch::channel(SessionState::Connecting);
         let (statuses, progress, description) =
             (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        let connections = watch::Sender::default();
         let renew = Arc::new(Notify::new());
         let session = NodeSession {
             connector: connector.clone(),
@@ -56,6 +61,7 @@ impl Node {
             description: description.subscribe(),
             statuses: statuses.subscribe(),
             progress: progress.subscribe(),
+            connections: connections.subscribe(),
             assignments,
             state,
             renew: Arc::clone(&renew),
@@ -72,6 +78,7 @@ impl Node {
             state: seen,
             statuses,
             progress,
+            connections,
             description,
             renew,
             running,
@@ -171,6 +178,38 @@ async fn a_node_gets_the_whole_then_differences_and_says_how_far_it_is() {
         }
     }
     assert_eq!(*node.state.borrow(), SessionState::Connected { manager: manager.addr.clone() });
+}
+
+async fn told_connections(session: &mut Session) -> Connections {
+    loop {
+        let event = within(session.events.recv()).await.expect("the session is over");
+        if let NodeMessage::Connections(connections) = event {
+            return connections;
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_are_told_when_they_move_again_with_each_heartbeat_and_not_when_there_are_none() {
+    let cluster = Arc::new(Cluster::new());
+    let mut manager = Manager::start(&cluster).await;
+    let node = Node::start(&cluster, &[&manager]);
+    let mut session = manager.next_session().await;
+    let given =
+        |count| Connections::from([(ServiceId::from_random(1), [(TaskId::from_random(2), count)].into())]);
+    // Nothing has been told of none: what is heard first is what there is.
+    heartbeat(&mut session, |_, _| true).await;
+    node.connections.send_replace(given(7));
+    assert_eq!(told_connections(&mut session).await, given(7));
+    // Whatever the manager has forgotten meanwhile, it hears it again.
+    node.progress.send_replace(Progress { applied: 1, digest: String::new() });
+    assert_eq!(told_connections(&mut session).await, given(7));
+    node.connections.send_replace(Connections::new());
+    assert_eq!(told_connections(&mut session).await, Connections::new());
+    node.progress.send_replace(Progress { applied: 2, digest: String::new() });
+    heartbeat(&mut session, |_, progress| progress.applied == 2).await;
+    node.connections.send_replace(given(1));
+    assert_eq!(told_connections(&mut session).await, given(1), "of none nothing is said again");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! What the balancer holds.
 
 use crate::example::{self, NOW, all_running, assignment, facts, ip, my_demo, whoami_1, whoami_2};
-use shoal_agent::{declare, names, table};
+use shoal_agent::{connections, counts_connections, declare, names, table};
 use shoal_model::assignment::{Health, ObservedContainer};
-use shoal_model::lvs::{Access, PortMapping, Scheduler, Table, VirtualServiceKey};
+use shoal_model::lvs::{Access, Counters, PortMapping, Scheduler, Table, VirtualServiceKey};
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::spec::{Protocol, PublishMode};
 use shoal_model::{Assignment, Observed};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn table_of(assignment: &Assignment, observed: &Observed) -> Table {
     let declared = declare(assignment, observed, &Namespaces::new(), &facts(), NOW);
@@ -111,6 +111,27 @@ fn weights_affinity_and_connections_reach_the_ring() {
     let of_second = asked.real_servers.iter().position(|server| server.task == whoami_2()).unwrap();
     let slots = asked.ring.iter().filter(|n| usize::from(**n) == of_second).count();
     assert_eq!((slots, asked.ring.len()), (1, 9), "seven behind, and a round");
+}
+
+#[test]
+fn connections_are_counted_for_services_that_go_by_them() {
+    let mut assignment = assignment();
+    let live = |active, inactive| Counters { active, inactive, ..Counters::default() };
+    let udp = VirtualServiceKey::Ingress { protocol: Protocol::Udp, port: 53 };
+    let counters = BTreeMap::from([
+        (published(), BTreeMap::from([(whoami_1(), live(3, 9)), (whoami_2(), live(0, 9))])),
+        (balanced(), BTreeMap::from([(whoami_1(), live(2, 9))])),
+        (udp, BTreeMap::from([(whoami_1(), live(0, 10))])),
+    ]);
+    assert!(!counts_connections(&assignment));
+    assert!(connections(&assignment, &counters).is_empty());
+    for network in assignment.networks.values_mut() {
+        let labels = &mut network.services.get_mut(&example::whoami()).unwrap().labels;
+        labels.insert("shoal.lb.scheduler".to_owned(), "p2c".to_owned());
+    }
+    assert!(counts_connections(&assignment));
+    let expected = BTreeMap::from([(example::whoami(), BTreeMap::from([(whoami_1(), 15)]))]);
+    assert_eq!(connections(&assignment, &counters), expected);
 }
 
 #[test]

@@ -106,6 +106,22 @@ fn a_share_is_what_the_labels_ask_for_and_the_containers_label_wins() {
 }
 
 #[test]
+fn nodes_are_told_the_connections_of_the_whole_cluster() {
+    let (mut bench, web, net) = served();
+    let task = bench.active(&web).remove(0).id.clone();
+    for (node, count) in [(0, 3), (2, 4)] {
+        let given = [(web.clone(), [(task.clone(), count)].into())].into();
+        assert!(bench.liveness.connections.report(&node_id(node), given));
+    }
+    let ingress = bench.state.ingress_network().unwrap().id.clone();
+    for network in [&net, &ingress] {
+        let tasks = &bench.assignment(0).networks[network].services[&web].tasks;
+        assert_eq!(tasks[&task].connections, 7);
+        assert_eq!(tasks.values().map(|task| task.connections).sum::<u64>(), 7);
+    }
+}
+
+#[test]
 fn a_task_has_no_share_before_it_runs() {
     let mut bench = Bench::new(1);
     let net = bench.network(NetworkSpec { name: "net".to_owned(), ..NetworkSpec::default() });
