@@ -95,7 +95,15 @@ fn alter(spec: &mut ServiceSpec, words: &mut Words<'_>) -> Result<()> {
     alter_placement(spec, words)?;
     alter_restart(spec, words)?;
     alter_update(spec, words)?;
+    alter_labels(spec, words);
     alter_endpoint(spec, words)
+}
+
+fn alter_labels(spec: &mut ServiceSpec, words: &mut Words<'_>) {
+    let owned = |(label, value): (&str, &str)| (label.to_owned(), value.to_owned());
+    spec.labels.extend(words.take_all("label.").into_iter().map(owned));
+    let container = spec.task_template.container_spec.get_or_insert_default();
+    container.labels.extend(words.take_all("container-label.").into_iter().map(owned));
 }
 
 fn alter_mode(spec: &mut ServiceSpec, words: &mut Words<'_>) -> Result<()> {
