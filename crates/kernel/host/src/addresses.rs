@@ -4,7 +4,7 @@ use crate::Reason;
 use crate::netlink::{Request, Socket, route_reply, route_request};
 use ipnet::IpNet;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::IpAddr;
@@ -38,9 +38,23 @@ pub(crate) fn add(index: u32, address: IpNet) -> Request {
         }
         IpNet::V4(_) => {}
         // The cluster hands out each address once; waiting a second for duplicate detection helps nobody.
-        IpNet::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+        IpNet::V6(net) => {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            if net.prefix_len() == net.max_prefix_len() {
+                message.attributes.push(AddressAttribute::CacheInfo(not_preferred()));
+            }
+        }
     }
     route_request(&RouteNetlinkMessage::NewAddress(message), CREATE_OR_REPLACE)
+}
+
+/// Deprecated for ever (RFC 4862, section 5.5.4): a virtual address stands beside the link's own one, and the kernel must
+/// not choose it as the source of what the namespace says by itself. (IPv4 has this order by primary and secondary.)
+fn not_preferred() -> CacheInfo {
+    let mut times = CacheInfo::default();
+    times.ifa_valid = u32::MAX;
+    times.ifa_preferred = 0;
+    times
 }
 
 pub(crate) fn remove(index: u32, address: IpNet) -> Request {

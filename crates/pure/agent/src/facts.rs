@@ -28,4 +28,14 @@ pub struct LocalFacts {
     pub bridge_subnet: IpNet,
     /// The address that the node's own processes connect to published ports from.
     pub host_source: IpAddr,
+    /// The one of the other family, where the node has any.
+    pub host_source_beside: Option<IpAddr>,
+}
+
+impl LocalFacts {
+    /// The address of a family that the node's own processes connect to published ports from.
+    pub(crate) fn source(&self, ipv4: bool) -> Option<IpAddr> {
+        let both = [Some(self.host_source), self.host_source_beside];
+        both.into_iter().flatten().find(|address| address.is_ipv4() == ipv4)
+    }
 }

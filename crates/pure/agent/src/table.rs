@@ -3,6 +3,7 @@
 
 use crate::task::life;
 use crate::{LocalFacts, balance, names, network};
+use ipnet::IpNet;
 use shoal_model::assignment::{NetworkAssignment, ServiceOnNetwork, TaskAssignment, TaskOnNetwork};
 use shoal_model::balancing::Balancing;
 use shoal_model::lvs::{
@@ -13,7 +14,7 @@ use shoal_model::publishing::Publishing;
 use shoal_model::spec::{PortConfig, PublishMode};
 use shoal_model::{Assignment, Mac, NetworkId, Observed, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What the node's virtual server holds.
 ///
@@ -42,8 +43,9 @@ fn add_service(
     observed: &Observed,
     facts: &LocalFacts,
 ) {
-    let servers = |port: u16| -> Vec<RealServer> {
-        service.tasks.iter().map(|(id, task)| real_server(id, task, port, observed, facts)).collect()
+    let servers = |port: u16, places: &dyn Fn(&TaskOnNetwork) -> Option<Place>| -> Vec<RealServer> {
+        let placed = service.tasks.iter().filter_map(|(id, task)| Some((id, task, places(task)?)));
+        placed.map(|(id, task, place)| real_server(id, task, place, port, observed, facts)).collect()
     };
     if network.network.spec.ingress {
         for port in ingress_ports(service) {
@@ -53,12 +55,35 @@ fn add_service(
                 port.published_port,
                 &facts.link_addresses,
             );
-            let published = virtual_service(service, servers(port.target_port));
+            let published =
+                virtual_service(service, servers(port.target_port, &|task| place(&task.addresses)));
             services.insert(key, VirtualService { access, ..published });
         }
-    } else if let Some(vip) = service.vip {
-        let key = VirtualServiceKey::EastWest { network: network.network.id.clone(), vip };
-        services.insert(key, virtual_service(service, servers(0)));
+        return;
+    }
+    for vip in &service.vips {
+        let of_family = |task: &TaskOnNetwork| {
+            let mut own = task.addresses.iter().filter(|address| address.is_ipv4() == vip.is_ipv4());
+            own.next().map(|address| (*address, None))
+        };
+        let key = VirtualServiceKey::EastWest { network: network.network.id.clone(), vip: *vip };
+        services.insert(key, virtual_service(service, servers(0, &of_family)));
+    }
+}
+
+/// Where a real server is: its address, and the IPv6 one beside an IPv4 one.
+type Place = (IpAddr, Option<Ipv6Addr>);
+
+/// The IPv4 address and the IPv6 one beside it; the IPv6 one alone where there is no other. `None` without any.
+fn place(addresses: &[IpAddr]) -> Option<Place> {
+    let v4 = addresses.iter().find(|address| address.is_ipv4());
+    let v6 = addresses.iter().find_map(|address| match address {
+        IpAddr::V6(v6) => Some(*v6),
+        IpAddr::V4(_) => None,
+    });
+    match (v4, v6) {
+        (Some(v4), beside) => Some((*v4, beside)),
+        (None, alone) => alone.map(|v6| (IpAddr::V6(v6), None)),
     }
 }
 
@@ -86,6 +111,7 @@ fn virtual_service(service: &ServiceOnNetwork, real_servers: Vec<RealServer>) ->
 fn real_server(
     id: &TaskId,
     task: &TaskOnNetwork,
+    (address, address6): Place,
     port: u16,
     observed: &Observed,
     facts: &LocalFacts,
@@ -93,8 +119,8 @@ fn real_server(
     let out_of_order = task.node == facts.node && !life::is_serving(id, observed);
     RealServer {
         task: id.clone(),
-        address: task.address,
-        address6: None,
+        address,
+        address6,
         mac: task.mac,
         port,
         weight: if out_of_order { 0 } else { task.weight },
@@ -139,7 +165,7 @@ fn entries(network: &NetworkAssignment) -> BTreeMap<Mac, BTreeSet<IpAddr>> {
     let of_nodes = network.endpoints.iter().filter(|(holder, e)| holder.as_str() == e.node.as_str());
     let mut entries: BTreeMap<Mac, BTreeSet<IpAddr>> = BTreeMap::new();
     for (_, endpoint) in of_nodes {
-        entries.entry(endpoint.mac).or_default().insert(endpoint.address);
+        entries.entry(endpoint.mac).or_default().extend(&endpoint.addresses);
     }
     entries
 }
@@ -148,12 +174,14 @@ fn entries(network: &NetworkAssignment) -> BTreeMap<Mac, BTreeSet<IpAddr>> {
 fn mesh_task(task: &TaskAssignment, network: &NetworkAssignment) -> Option<MeshTask> {
     let id = &network.network.id;
     let attachment = task.attachments.iter().find(|a| a.network == *id)?;
+    let addresses: Vec<IpAddr> = attachment.addresses.iter().map(IpNet::addr).collect();
+    let (address, address6) = place(&addresses)?;
     let ports = network.services.get(&task.service).into_iter().flat_map(ingress_ports);
     Some(MeshTask {
         sandbox: names::sandbox(&task.id),
         port_link: names::veth(task.id.as_str(), id.as_str()),
-        address: attachment.addresses.first()?.addr(),
-        address6: None,
+        address,
+        address6,
         mac: network::task_mac(task, network),
         ports: ports
             .map(|p| PortMapping {

@@ -42,19 +42,21 @@ impl Names {
 
     fn add_service(&mut self, service: &ServiceOnNetwork, network: &str) {
         let balanced = balanced_addresses(service);
-        let own: Vec<IpAddr> = service.vip.map_or_else(|| balanced.clone(), |vip| vec![vip]);
+        let own = if service.vips.is_empty() { &balanced } else { &service.vips };
         let aliases: BTreeSet<&String> = service.tasks.values().flat_map(|task| &task.aliases).collect();
         for name in aliases.into_iter().chain([&service.name]) {
-            self.add(name, network, &own);
+            self.add(name, network, own);
             self.add(&format!("tasks.{name}"), network, &balanced);
         }
         for (id, task) in &service.tasks {
-            self.add(&task.container_name, network, &[task.address]);
-            self.add(&names::short_container_id(id), network, &[task.address]);
-            self.reverse.insert(task.address, format!("{}.{network}", task.container_name));
+            self.add(&task.container_name, network, &task.addresses);
+            self.add(&names::short_container_id(id), network, &task.addresses);
+            for address in &task.addresses {
+                self.reverse.insert(*address, format!("{}.{network}", task.container_name));
+            }
         }
-        if let Some(vip) = service.vip {
-            self.reverse.insert(vip, format!("{}.{network}", service.name));
+        for vip in &service.vips {
+            self.reverse.insert(*vip, format!("{}.{network}", service.name));
         }
     }
 
@@ -68,8 +70,10 @@ impl Names {
 
 /// The addresses of the service's tasks, without those that drain; of all if every one does.
 fn balanced_addresses(service: &ServiceOnNetwork) -> Vec<IpAddr> {
-    let open: Vec<IpAddr> = service.tasks.values().filter(|t| t.weight > 0).map(|t| t.address).collect();
-    if open.is_empty() { service.tasks.values().map(|t| t.address).collect() } else { open }
+    let of =
+        |open: bool| service.tasks.values().filter(move |t| t.weight > 0 || !open).flat_map(|t| &t.addresses);
+    let open: Vec<IpAddr> = of(true).copied().collect();
+    if open.is_empty() { of(false).copied().collect() } else { open }
 }
 
 fn zone(

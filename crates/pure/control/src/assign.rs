@@ -1,6 +1,7 @@
 //! What one node should hold.
 
 use crate::liveness::{Liveness, is_down};
+use ipnet::IpNet;
 use shoal_model::assignment::{NetworkAssignment, NetworkEndpoint, ServiceOnNetwork, TaskOnNetwork};
 use shoal_model::balancing::{Balancing, Weight};
 use shoal_model::spec::PublishMode;
@@ -118,7 +119,7 @@ fn service_on_network(service: &Service, network: &Network) -> ServiceOnNetwork 
     ServiceOnNetwork {
         name: service.spec.name.clone(),
         labels: service.spec.labels.clone(),
-        vip: service.vip_on(&network.id).map(|vip| vip.addr()),
+        vips: service.vips_on(&network.id).map(|vip| vip.addr()).collect(),
         ports: service.endpoint.ports.iter().filter(mesh).cloned().collect(),
         tasks: BTreeMap::new(),
     }
@@ -134,8 +135,8 @@ fn fill_in_nodes(state: &State, networks: &mut BTreeMap<NetworkId, NetworkAssign
     for node in state.nodes().values().filter(|node| !is_down(node)) {
         for (network, own) in &node.attachments {
             let (Some(assigned), Some(tunnel)) = (networks.get_mut(network), tunnel(node)) else { continue };
-            let endpoint =
-                NetworkEndpoint { address: own.address.addr(), mac: own.mac, node: node.id.clone(), tunnel };
+            let addresses = own.addresses.iter().map(IpNet::addr).collect();
+            let endpoint = NetworkEndpoint { addresses, mac: own.mac, node: node.id.clone(), tunnel };
             assigned.endpoints.insert(node.id.to_string(), endpoint);
             assigned.peers.insert(node.id.clone(), tunnel);
         }
@@ -149,16 +150,20 @@ fn fill_in_tasks(state: &State, liveness: &Liveness, networks: &mut BTreeMap<Net
         for task in state.tasks_of_node(&node.id).filter(|task| is_the_nodes(task)) {
             for attachment in &task.attachments {
                 let Some(assigned) = networks.get_mut(&attachment.network) else { continue };
-                let Some(address) = attachment.addresses.first().map(ipnet::IpNet::addr) else { continue };
+                let addresses: Vec<IpAddr> = attachment.addresses.iter().map(IpNet::addr).collect();
+                if addresses.is_empty() {
+                    continue;
+                }
                 let mac = Mac::of_endpoint(task.id.as_str(), attachment.network.as_str());
                 if let Some(tunnel) = tunnel(node).filter(|_| !down) {
-                    let endpoint = NetworkEndpoint { address, mac, node: node.id.clone(), tunnel };
+                    let addresses = addresses.clone();
+                    let endpoint = NetworkEndpoint { addresses, mac, node: node.id.clone(), tunnel };
                     assigned.endpoints.insert(task.id.to_string(), endpoint);
                     assigned.peers.insert(node.id.clone(), tunnel);
                 }
                 let connections = liveness.connections.of(&task.service, &task.id);
                 let weight = if task.serves() && !doubtful { asked_weight(state, task, node) } else { 0 };
-                serve(&mut assigned.services, task, attachment, (address, mac, weight, connections));
+                serve(&mut assigned.services, task, attachment, (addresses, mac, weight, connections));
             }
         }
     }
@@ -176,7 +181,7 @@ fn serve(
     services: &mut BTreeMap<ServiceId, ServiceOnNetwork>,
     task: &Arc<Task>,
     attachment: &shoal_model::task::Attachment,
-    (address, mac, weight, connections): (IpAddr, Mac, u32, u64),
+    (addresses, mac, weight, connections): (Vec<IpAddr>, Mac, u32, u64),
 ) {
     let Some(service) = services.get_mut(&task.service) else { return };
     let (Some(node), TaskState::Running) = (&task.node, task.status.state) else { return };
@@ -184,7 +189,7 @@ fn serve(
     let on_network = TaskOnNetwork {
         name: task.name(),
         container_name: task.container_name(),
-        address,
+        addresses,
         mac,
         node: node.clone(),
         aliases: attachment.aliases.clone(),

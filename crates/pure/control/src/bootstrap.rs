@@ -20,7 +20,8 @@ pub struct Founding {
     pub cluster: ClusterId,
     /// What the user asked.
     pub spec: ClusterSpec,
-    /// Pools for overlay networks; empty means Docker's 10.0.0.0/8.
+    /// Pools for overlay networks. A family that has none takes its own: Docker's 10.0.0.0/8, or a unique local prefix
+    /// made from the swarm's identity. With an IPv6 pool among them the routing mesh has IPv6 from the beginning.
     pub default_addr_pool: Vec<IpNet>,
     /// Length of the subnets cut from them; 0 means 24.
     pub subnet_size: u8,
@@ -40,6 +41,7 @@ pub struct Founding {
 pub fn bootstrap(founding: Founding, now: Timestamp, rng: &mut dyn RngCore) -> Vec<Change> {
     let default_pool = || "10.0.0.0/8".parse().ok().into_iter().collect();
     let asked = founding.default_addr_pool;
+    let dual_stack = asked.iter().any(|pool| pool.addr().is_ipv6());
     let cluster = Cluster {
         id: founding.cluster,
         meta: Meta::created(0, now),
@@ -53,18 +55,23 @@ pub fn bootstrap(founding: Founding, now: Timestamp, rng: &mut dyn RngCore) -> V
     };
     vec![
         Change::Create(Object::from(cluster)),
-        Change::Create(Object::from(ingress_network(now, rng))),
+        Change::Create(Object::from(ingress_network(dual_stack, now, rng))),
         Change::Create(Object::from(founding.node)),
     ]
 }
 
 /// The network of the routing mesh, as Docker makes it. Its subnet is chosen by the control loop, which knows the hosts'
-/// routes.
-pub fn ingress_network(now: Timestamp, rng: &mut dyn RngCore) -> Network {
+/// routes. It has IPv6 beside IPv4 where the swarm's pools have.
+pub fn ingress_network(dual_stack: bool, now: Timestamp, rng: &mut dyn RngCore) -> Network {
     Network {
         id: NetworkId::from_random(random_u128(rng)),
         meta: Meta::created(0, now),
-        spec: NetworkSpec { name: "ingress".to_owned(), ingress: true, ..NetworkSpec::default() },
+        spec: NetworkSpec {
+            name: "ingress".to_owned(),
+            ingress: true,
+            enable_ipv6: dual_stack,
+            ..NetworkSpec::default()
+        },
         subnets: Vec::new(),
         vni: 0,
     }

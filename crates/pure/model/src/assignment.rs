@@ -78,8 +78,8 @@ pub struct NetworkAssignment {
 /// An endpoint on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkEndpoint {
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses, one of each of the network's families, IPv4 first.
+    pub addresses: Vec<IpAddr>,
     /// Its Ethernet address.
     pub mac: Mac,
     /// The node that it is on.
@@ -95,8 +95,8 @@ pub struct ServiceOnNetwork {
     pub name: String,
     /// Its labels, for options such as `shoal.lb.scheduler`.
     pub labels: crate::spec::Labels,
-    /// Its virtual address; absent with DNS round robin.
-    pub vip: Option<IpAddr>,
+    /// Its virtual addresses, one of each of the network's families, IPv4 first; none with DNS round robin.
+    pub vips: Vec<IpAddr>,
     /// Its published ports (on the ingress network only).
     pub ports: Vec<PortConfig>,
     /// Its running tasks.
@@ -110,8 +110,8 @@ pub struct TaskOnNetwork {
     pub name: String,
     /// Name of its container.
     pub container_name: String,
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses, one of each of the network's families, IPv4 first.
+    pub addresses: Vec<IpAddr>,
     /// Its Ethernet address.
     pub mac: Mac,
     /// The node that it is on.

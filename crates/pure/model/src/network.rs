@@ -11,7 +11,7 @@ use std::net::IpAddr;
 pub const FIRST_VNI: u32 = 4096;
 
 /// A network as asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkSpec {
     /// Name, unique among the swarm's networks.
@@ -24,12 +24,30 @@ pub struct NetworkSpec {
     pub attachable: bool,
     /// The routing mesh runs over it.
     pub ingress: bool,
+    /// Whether tasks get IPv4 addresses.
+    pub enable_ipv4: bool,
     /// Whether tasks get IPv6 addresses.
     pub enable_ipv6: bool,
-    /// Subnets wanted; empty asks for one from the pool.
+    /// Subnets wanted; a family without any gets one from the pools.
     pub subnets: Vec<SubnetSpec>,
     /// Driver options.
     pub options: BTreeMap<String, String>,
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            labels: Labels::new(),
+            internal: false,
+            attachable: false,
+            ingress: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            subnets: Vec::new(),
+            options: BTreeMap::new(),
+        }
+    }
 }
 
 /// A subnet wanted.

@@ -33,8 +33,8 @@ pub struct Node {
 /// A node's own endpoint on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAttachment {
-    /// Address with the network's prefix length.
-    pub address: IpNet,
+    /// Addresses with the network's prefix lengths, one of each of its families, IPv4 first.
+    pub addresses: Vec<IpNet>,
     /// Ethernet address.
     pub mac: Mac,
 }

@@ -41,7 +41,7 @@ pub struct Endpoint {
     pub mode: Option<EndpointMode>,
     /// Published ports with their numbers filled in.
     pub ports: Vec<PortConfig>,
-    /// One virtual address a network.
+    /// The virtual addresses: on each network one of each of its families, IPv4 first.
     pub virtual_ips: Vec<VirtualIp>,
 }
 
@@ -86,9 +86,9 @@ pub enum UpdateState {
 }
 
 impl Service {
-    /// Its virtual address on `network`.
-    pub fn vip_on(&self, network: &NetworkId) -> Option<IpNet> {
-        self.endpoint.virtual_ips.iter().find(|v| &v.network == network).map(|v| v.address)
+    /// Its virtual addresses on `network`, one of each family that the network has.
+    pub fn vips_on(&self, network: &NetworkId) -> impl Iterator<Item = IpNet> {
+        self.endpoint.virtual_ips.iter().filter(move |v| &v.network == network).map(|v| v.address)
     }
 
     /// Virtual IP or DNS round robin.

@@ -38,8 +38,9 @@ pub(crate) fn claims_of(object: &Object) -> Vec<Claim> {
 }
 
 fn of_node(node: &Node) -> Vec<Claim> {
-    let addresses =
-        node.attachments.iter().map(|(network, own)| Claim::Address(network.clone(), own.address.addr()));
+    let addresses = node.attachments.iter().flat_map(|(network, own)| {
+        own.addresses.iter().map(|net| Claim::Address(network.clone(), net.addr()))
+    });
     addresses.chain(node.raft_id.map(Claim::RaftId)).collect()
 }
 

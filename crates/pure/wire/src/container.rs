@@ -111,8 +111,8 @@ pub struct ContainerNetwork {
     pub network_id: String,
     /// 64 hexadecimal characters; see [`crate::network::endpoint_id`].
     pub endpoint_id: String,
-    /// Its address with the network's prefix length.
-    pub address: Option<IpNet>,
+    /// Its addresses with the network's prefix lengths, one of each of the network's families.
+    pub addresses: Vec<IpNet>,
     /// Its Ethernet address.
     pub mac: Option<Mac>,
     /// The gateway, where the default route leads through this network.

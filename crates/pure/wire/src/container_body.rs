@@ -68,14 +68,14 @@ fn networks(container: &Container) -> Map<String, Value> {
 }
 
 fn endpoint_settings(network: &ContainerNetwork) -> Value {
-    let v4 = network.address.filter(|a| a.addr().is_ipv4());
-    let v6 = network.address.filter(|a| a.addr().is_ipv6());
+    let of = |v6: bool| network.addresses.iter().find(|a| a.addr().is_ipv6() == v6).copied();
+    let (v4, v6) = (of(false), of(true));
     let address = |net: Option<ipnet::IpNet>| net.map(|n| n.addr().to_string()).unwrap_or_default();
     let gateway =
         |v6: bool| network.gateway.filter(|g| g.is_ipv6() == v6).map(|g| g.to_string()).unwrap_or_default();
     let aliases = if network.aliases.is_empty() { Value::Null } else { json!(network.aliases) };
     json!({
-        "IPAMConfig": v4.map(|a| json!({"IPv4Address": a.addr().to_string()})),
+        "IPAMConfig": ipam_config(&network.addresses),
         "Links": null,
         "Aliases": aliases,
         "MacAddress": network.mac.map(|m| m.to_string()).unwrap_or_default(),
@@ -91,6 +91,16 @@ fn endpoint_settings(network: &ContainerNetwork) -> Value {
         "GlobalIPv6PrefixLen": v6.map_or(0, |a| a.prefix_len()),
         "DNSNames": aliases,
     })
+}
+
+/// The addresses that the swarm asked for, as the daemon of a task passes them on; nothing without any.
+fn ipam_config(addresses: &[ipnet::IpNet]) -> Option<Value> {
+    let named = addresses.iter().map(|net| {
+        let key = if net.addr().is_ipv4() { "IPv4Address" } else { "IPv6Address" };
+        (key.to_owned(), json!(net.addr().to_string()))
+    });
+    let named: Map<String, Value> = named.collect();
+    (!named.is_empty()).then_some(Value::Object(named))
 }
 
 fn mount_points(container: &Container) -> Vec<Value> {

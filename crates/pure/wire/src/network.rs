@@ -64,8 +64,8 @@ pub struct OverlayView {
 /// A service as seen on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceView {
-    /// Its virtual address.
-    pub vip: Option<IpAddr>,
+    /// Its virtual addresses.
+    pub vips: Vec<IpAddr>,
     /// Its published ports as `Target: 8000, Publish: 8000`.
     pub ports: Vec<String>,
     /// The balancer's number for it on this node.
@@ -81,8 +81,8 @@ pub struct ServiceTaskView {
     pub name: String,
     /// 64 hexadecimal characters.
     pub endpoint_id: String,
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
     /// The address of its node.
     pub host: IpAddr,
 }

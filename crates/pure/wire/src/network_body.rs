@@ -9,6 +9,7 @@ use shoal_model::Network;
 use shoal_model::network::{NetworkSpec, SubnetSpec};
 use shoal_model::spec::Labels;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The option that holds an overlay's VXLAN network identifiers.
 pub const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
@@ -95,6 +96,7 @@ impl CreateRequest {
             internal: self.internal,
             attachable: self.attachable,
             ingress: self.ingress,
+            enable_ipv4: self.enable_ipv4.unwrap_or(true),
             enable_ipv6: self.enable_ipv6.unwrap_or(false),
             subnets: subnets.map(subnet).collect::<Result<_, _>>()?,
             options: self.options,
@@ -167,7 +169,7 @@ impl NetworkBody {
             "Scope": "local",
             "Driver": network.driver,
             "EnableIPv4": true,
-            "EnableIPv6": false,
+            "EnableIPv6": network.subnets.iter().any(|(subnet, _)| subnet.addr().is_ipv6()),
             "IPAM": {"Driver": "default", "Options": null, "Config": config},
             "Internal": network.internal,
             "Attachable": false,
@@ -219,7 +221,7 @@ impl NetworkBody {
             "Created": network.meta.created_at,
             "Scope": "swarm",
             "Driver": "overlay",
-            "EnableIPv4": true,
+            "EnableIPv4": spec.enable_ipv4,
             "EnableIPv6": spec.enable_ipv6,
             "IPAM": {"Driver": "default", "Options": null, "Config": subnets(network)},
             "Internal": spec.internal,
@@ -279,6 +281,11 @@ fn endpoints(containers: &BTreeMap<String, NetworkEndpoint>) -> Value {
     Value::Object(shown.collect())
 }
 
+/// Docker shows one address where there may be two: the IPv4 one if there is one. Empty without any.
+fn first(addresses: &[IpAddr]) -> String {
+    addresses.first().map(ToString::to_string).unwrap_or_default()
+}
+
 fn services(services: &BTreeMap<String, ServiceView>) -> Value {
     let shown = services.iter().map(|(name, service)| {
         let tasks: Vec<Value> = service
@@ -288,13 +295,13 @@ fn services(services: &BTreeMap<String, ServiceView>) -> Value {
                 json!({
                     "Name": task.name,
                     "EndpointID": task.endpoint_id,
-                    "EndpointIP": task.address.to_string(),
+                    "EndpointIP": first(&task.addresses),
                     "Info": {"Host IP": task.host.to_string()},
                 })
             })
             .collect();
         let body = json!({
-            "VIP": service.vip.map(|vip| vip.to_string()).unwrap_or_default(),
+            "VIP": first(&service.vips),
             "Ports": service.ports,
             "LocalLBIndex": service.local_lb_index,
             "Tasks": tasks,

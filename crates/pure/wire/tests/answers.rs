@@ -290,11 +290,11 @@ fn a_verbose_inspection_shows_the_services() {
     let task = |name: &str, id: &str, address: &str, host: &str| ServiceTaskView {
         name: name.into(),
         endpoint_id: id.into(),
-        address: address.parse().unwrap(),
+        addresses: vec![address.parse().unwrap()],
         host: host.parse().unwrap(),
     };
     let service = |vip: &str, index: u32, tasks: Vec<ServiceTaskView>| ServiceView {
-        vip: Some(vip.parse().unwrap()),
+        vips: vec![vip.parse().unwrap()],
         ports: Vec::new(),
         local_lb_index: index,
         tasks,
@@ -422,7 +422,7 @@ fn container() -> Container {
     let on = |network: &str, endpoint: &str, address: &str, mac: &str| ContainerNetwork {
         network_id: network.into(),
         endpoint_id: endpoint.into(),
-        address: Some(address.parse().unwrap()),
+        addresses: vec![address.parse().unwrap()],
         mac: Some(mac.parse().unwrap()),
         gateway: None,
         aliases: Vec::new(),
@@ -502,6 +502,19 @@ fn an_inspected_container_has_the_shape_that_clients_know() {
     assert_eq!(shown["Config"]["Image"], "whoami:latest");
     assert_eq!(shown["NetworkSettings"]["Ports"], json!({"8000/tcp": null}));
     serde_json::from_value::<bollard_stubs::models::ContainerInspectResponse>(shown).unwrap();
+}
+
+#[test]
+fn a_container_shows_its_ipv6_address_where_it_has_one() {
+    let mut container = container();
+    container.networks.get_mut("my-demo").unwrap().addresses.push("fd00:1::d/64".parse().unwrap());
+    let shown = shoal_wire::container_body::inspect(&container, "overlay2", true);
+    let networks = &shown["NetworkSettings"]["Networks"];
+    let (dual, plain) = (&networks["my-demo"], &networks["ingress"]);
+    assert_eq!(dual["IPAMConfig"], json!({"IPv4Address": "10.0.1.13", "IPv6Address": "fd00:1::d"}));
+    assert_eq!((&dual["IPAddress"], &dual["IPPrefixLen"]), (&json!("10.0.1.13"), &json!(24)));
+    assert_eq!((&dual["GlobalIPv6Address"], &dual["GlobalIPv6PrefixLen"]), (&json!("fd00:1::d"), &json!(64)));
+    assert_eq!((&plain["GlobalIPv6Address"], &plain["GlobalIPv6PrefixLen"]), (&json!(""), &json!(0)));
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn parse_pool(text: &str) -> Result<AddressPool, String> {
         }
     }
     let base = base.ok_or("base=SUBNET is missing")?;
-    let size = size.unwrap_or(24);
+    let size = size.unwrap_or(if base.addr().is_ipv4() { 24 } else { 64 });
     if size < base.prefix_len() || size > base.max_prefix_len() {
         return Err(format!("size={size} does not fit into {base}"));
     }

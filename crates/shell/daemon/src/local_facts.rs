@@ -6,6 +6,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use shoal_agent::LocalFacts;
 use shoal_agent::names::{DEFAULT_BRIDGE, GATEWAY_BRIDGE};
+use shoal_host::Interface;
 use shoal_model::netns::{NamespaceName, Namespaces};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -55,7 +56,16 @@ pub(crate) fn observe(
         gateway_subnet,
         bridge_subnet,
         host_source: identity.address,
+        host_source_beside: beside(identity.address, &uplinks),
     })
+}
+
+/// An address of the node of the other family than `address`, of the same link if there is one.
+fn beside(address: IpAddr, uplinks: &[&Interface]) -> Option<IpAddr> {
+    let has = |uplink: &&Interface| uplink.addresses.iter().any(|net| net.addr() == address);
+    let (same, others): (Vec<&Interface>, Vec<&Interface>) = uplinks.iter().copied().partition(has);
+    let addresses = same.into_iter().chain(others).flat_map(|uplink| &uplink.addresses).map(IpNet::addr);
+    addresses.into_iter().find(|a| a.is_ipv4() != address.is_ipv4() && !is_link_local(*a))
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -74,6 +84,27 @@ fn free_subnet(taken: &[IpNet]) -> Option<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_beside_is_of_the_other_family_and_reaches_beyond_the_link() {
+        let interface = |name: &str, addresses: &[&str]| Interface {
+            name: name.to_owned(),
+            ifindex: 1,
+            mtu: 1500,
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+            up: true,
+            loopback: false,
+            has_default_route: false,
+        };
+        let other = interface("eth0", &["10.9.0.1/24", "fd00:9::1/64"]);
+        let own = interface("eth1", &["192.168.50.11/24", "fe80::1/64", "fd00:50::11/64"]);
+        let plain = interface("eth2", &["192.168.60.11/24"]);
+        let beside = |address: &str, of: &[&Interface]| beside(address.parse().unwrap(), of);
+        assert_eq!(beside("192.168.50.11", &[&other, &own]), Some("fd00:50::11".parse().unwrap()));
+        assert_eq!(beside("fd00:50::11", &[&other, &own]), Some("192.168.50.11".parse().unwrap()));
+        assert_eq!(beside("192.168.60.11", &[&plain, &other]), Some("fd00:9::1".parse().unwrap()));
+        assert_eq!(beside("192.168.60.11", &[&plain]), None);
+    }
 
     #[test]
     fn bridges_avoid_what_the_host_routes() {

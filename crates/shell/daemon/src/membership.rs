@@ -213,10 +213,13 @@ impl Swarm {
         if !init.default_addr_pool.is_empty() {
             return Ok((init.default_addr_pool.clone(), size));
         }
-        match self.engine.config.pools.first() {
-            Some(first) => Ok((self.engine.config.pools.iter().map(|p| p.base).collect(), first.size)),
-            None => Ok((vec![DEFAULT_POOL.parse().context("the default pool")?], size)),
+        let pools = &self.engine.config.pools;
+        if pools.is_empty() {
+            return Ok((vec![DEFAULT_POOL.parse().context("the default pool")?], size));
         }
+        // The swarm has one size for its IPv4 subnets; those of IPv6 are /64.
+        let size = pools.iter().find(|pool| pool.base.addr().is_ipv4()).map_or(size, |pool| pool.size);
+        Ok((pools.iter().map(|pool| pool.base).collect(), size))
     }
 
     /// Joins a swarm.
@@ -355,7 +358,7 @@ fn check_ports(listen: SocketAddr, vxlan: u16) -> Result<(), ApiError> {
 /// Pools that someone asked for must not overlap what this host has routes to.
 fn check_pools(init: &SwarmInit, facts: &shoal_host::HostFacts) -> Result<(), ApiError> {
     for pool in &init.default_addr_pool {
-        if init.subnet_size != 0 && init.subnet_size < pool.prefix_len() {
+        if pool.addr().is_ipv4() && init.subnet_size != 0 && init.subnet_size < pool.prefix_len() {
             return Err(ApiError::bad_request(format!(
                 "invalid default subnet mask length {}: it is larger than the pool {pool}",
                 init.subnet_size

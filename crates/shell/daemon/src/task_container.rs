@@ -296,7 +296,8 @@ fn data_file(
     })
 }
 
-/// `/etc/hosts`: the usual names, those asked for, and the container's own on its first network besides ingress.
+/// `/etc/hosts`: the usual names, those asked for, and the container's own on its first network besides ingress, once for
+/// each family.
 fn hosts(task: &TaskAssignment, spec: &ContainerSpec, assignment: &Assignment, hostname: &str) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
@@ -306,8 +307,8 @@ fn hosts(task: &TaskAssignment, spec: &ContainerSpec, assignment: &Assignment, h
         text.push('\n');
     }
     let ingress = |id| assignment.networks.get(id).is_some_and(|n| n.network.spec.ingress);
-    let own = task.attachments.iter().filter(|a| !ingress(&a.network)).chain(&task.attachments);
-    if let Some(address) = own.flat_map(|a| &a.addresses).next() {
+    let mut own = task.attachments.iter().filter(|a| !ingress(&a.network)).chain(&task.attachments);
+    for address in own.next().into_iter().flat_map(|a| &a.addresses) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}\t{hostname}", address.addr());
     }

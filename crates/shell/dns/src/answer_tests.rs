@@ -8,6 +8,7 @@ fn zone() -> Zone {
     zone.names.insert("whoami".into(), addresses(&["10.0.1.2"]));
     zone.names.insert("tasks.whoami".into(), addresses(&["10.0.1.3", "10.0.1.4", "fd00::3", "10.0.1.5"]));
     zone.names.insert("my_db.1.x".into(), addresses(&["10.0.1.9"]));
+    zone.names.insert("six".into(), addresses(&["fd00::4"]));
     zone.names.insert("empty".into(), vec![]);
     zone.names.insert("many".into(), (0..500).map(|i| Ipv4Addr::from(0x0a00_0000 + i).into()).collect());
     zone.reverse.insert("10.0.1.3".parse().unwrap(), "whoami.1.abc.demo".into());
@@ -63,7 +64,12 @@ fn names_have_no_case_and_the_reply_keeps_the_spelling_of_the_question() {
 
 #[test]
 fn a_known_name_without_such_an_address_is_empty_and_not_forwarded() {
-    let known = [("whoami", RecordType::AAAA), ("empty", RecordType::A), ("whoami", RecordType::MX)];
+    let known = [
+        ("whoami", RecordType::AAAA),
+        ("six", RecordType::A),
+        ("empty", RecordType::A),
+        ("whoami", RecordType::MX),
+    ];
     for (name, query_type) in known {
         let reply = ask(name, query_type);
         assert_eq!(reply.metadata.response_code, ResponseCode::NoError, "{name}");

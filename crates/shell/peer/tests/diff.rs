@@ -51,7 +51,7 @@ fn task(id: u128, n: u8) -> TaskAssignment {
 
 fn endpoint(n: u8) -> NetworkEndpoint {
     NetworkEndpoint {
-        address: address(n),
+        addresses: vec![address(n)],
         mac: mac(n),
         node: NodeId::from_random(u128::from(n)),
         tunnel: address(n + 100),
@@ -62,7 +62,7 @@ fn task_on_network(n: u8) -> TaskOnNetwork {
     TaskOnNetwork {
         name: format!("task-{n}"),
         container_name: format!("container-{n}"),
-        address: address(n),
+        addresses: vec![address(n)],
         mac: mac(n),
         node: NodeId::from_random(u128::from(n)),
         aliases: vec![format!("alias-{n}")],
@@ -75,7 +75,7 @@ fn service(n: u8, tasks: BTreeMap<TaskId, TaskOnNetwork>) -> ServiceOnNetwork {
     ServiceOnNetwork {
         name: format!("service-{n}"),
         labels: BTreeMap::new(),
-        vip: Some(address(n)),
+        vips: vec![address(n)],
         ports: Vec::new(),
         tasks,
     }
@@ -103,7 +103,7 @@ fn network() -> impl Strategy<Value = NetworkAssignment> {
                 vni: 4096 + u32::from(n),
             },
             data_path_port: 4789,
-            own: own.map(|n| NodeAttachment { address: "10.0.0.2/24".parse().unwrap(), mac: mac(n) }),
+            own: own.map(|n| NodeAttachment { addresses: vec!["10.0.0.2/24".parse().unwrap()], mac: mac(n) }),
             endpoints,
             services,
             peers,

@@ -43,7 +43,9 @@ pub(super) fn check_state(state: &State) -> Result<(), Broken> {
     }
     for node in state.nodes().values() {
         for (network, own) in &node.attachments {
-            address(network.as_str(), own.address.addr(), format!("node {}", node.description.hostname))?;
+            for net in &own.addresses {
+                address(network.as_str(), net.addr(), format!("node {}", node.description.hostname))?;
+            }
         }
     }
     for network in state.networks().values() {
@@ -103,13 +105,14 @@ pub(super) fn check_assignment(node: &NodeId, assignment: &Assignment) -> Result
     for network in assignment.networks.values() {
         let mut addresses: Given<IpAddr> = Given(BTreeMap::new());
         let mut macs: Given<Mac> = Given(BTreeMap::new());
-        let vips = network.services.values().filter_map(|service| Some((service.vip?, &service.name)));
+        let vips = network.services.values().flat_map(|s| s.vips.iter().map(|vip| (*vip, &s.name)));
         for (vip, name) in vips {
             addresses.give(vip, &format!("{vip} as told to {node}"), name)?;
         }
         for (holder, endpoint) in &network.endpoints {
-            let told = format!("{} as told to {node}", endpoint.address);
-            addresses.give(endpoint.address, &told, holder)?;
+            for address in &endpoint.addresses {
+                addresses.give(*address, &format!("{address} as told to {node}"), holder)?;
+            }
             macs.give(endpoint.mac, &format!("{} as told to {node}", endpoint.mac), holder)?;
         }
     }

@@ -106,7 +106,7 @@ impl Brain for ForgetsAddresses {
             for attachment in attachments {
                 let node = state.nodes().values().find_map(|n| n.attachments.get(&attachment.network));
                 if let Some(own) = node {
-                    attachment.addresses = vec![own.address];
+                    attachment.addresses.clone_from(&own.addresses);
                 }
             }
         }
@@ -240,9 +240,9 @@ impl Brain for MixesAddresses {
     fn assign(&self, state: &State, liveness: &Liveness, node: &NodeId) -> Assignment {
         let mut assignment = shoal_control::assign(state, liveness, node);
         for network in assignment.networks.values_mut() {
-            let first = network.endpoints.values().next().map(|endpoint| endpoint.address);
+            let first = network.endpoints.values().next().map(|endpoint| endpoint.addresses.clone());
             if let (Some(first), Some(mut last)) = (first, network.endpoints.last_entry()) {
-                last.get_mut().address = first;
+                last.get_mut().addresses = first;
             }
         }
         assignment

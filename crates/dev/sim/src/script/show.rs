@@ -9,6 +9,7 @@ use shoal_model::service::Service;
 use shoal_model::spec::PublishMode;
 use shoal_model::{Task, TaskState};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) fn show(world: &World, words: &mut Words<'_>) -> Answer {
@@ -162,23 +163,27 @@ fn balance(world: &World, node: &shoal_model::NodeId) -> String {
     let mut rows = Vec::new();
     for network in held.networks.values() {
         for service in network.services.values() {
-            let vip = service.vip.map_or("no vip".to_owned(), |vip| vip.to_string());
+            let vip = if service.vips.is_empty() { "no vip".to_owned() } else { in_a_row(&service.vips) };
             let ports = service.ports.iter().map(|p| format!(" *:{}->{}", p.published_port, p.target_port));
             let head = format!("{} on {}", service.name, network.network.spec.name);
             rows.push(vec![head, format!("{vip}{}", ports.collect::<String>()), String::new()]);
             let mut tasks: Vec<_> = service.tasks.values().collect();
-            tasks.sort_by_key(|task| (task.name.clone(), task.address));
+            tasks.sort_by_key(|task| (task.name.clone(), task.addresses.clone()));
             for task in tasks {
                 let on = world.name_of(&task.node);
                 rows.push(vec![
                     format!("  -> {on}"),
-                    task.address.to_string(),
+                    in_a_row(&task.addresses),
                     format!("weight {}", task.weight),
                 ]);
             }
         }
     }
     table(&rows)
+}
+
+fn in_a_row(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn containers(world: &World) -> String {

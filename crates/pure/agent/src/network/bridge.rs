@@ -4,7 +4,7 @@
 use super::OutsideAddresses;
 use super::sandbox::way_out;
 use crate::{LocalFacts, names};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use shoal_model::assignment::TaskAssignment;
 use shoal_model::netns::{LinkKind, NamespaceName, Namespaces};
 use shoal_model::{Assignment, Mac, TaskId};
@@ -17,6 +17,10 @@ const MTU_MAX: u32 = 1500;
 const BRIDGE_NUMBER: u32 = 1;
 /// Number in its subnet of the ingress sandbox's address on `docker_gwbridge`.
 const INGRESS_NUMBER: u32 = 2;
+/// Subnet of the IPv6 hop on `docker_gwbridge`, a unique local one (RFC 4193) that never leaves the node; its digits spell
+/// the program's name.
+const INGRESS_HOP: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x686f, 0x616c, 0, 0, 0, 0, 0);
+const INGRESS_HOP_PREFIX: u8 = 64;
 
 /// One of the two bridges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,14 @@ pub(super) fn mtu(facts: &LocalFacts) -> u32 {
 /// The ingress sandbox's address on `docker_gwbridge`.
 pub(super) fn ingress_address(facts: &LocalFacts) -> Option<IpNet> {
     nth(Bridge::Gateway.subnet(facts), INGRESS_NUMBER)
+}
+
+/// The host's and the ingress sandbox's IPv6 addresses on `docker_gwbridge`, between which the node's own connections to
+/// an IPv6 routing mesh pass. `None` on a node without an IPv6 address: nobody could answer it.
+pub(super) fn ingress_ipv6_hop(facts: &LocalFacts) -> Option<(IpNet, IpNet)> {
+    facts.source(false)?;
+    let subnet = IpNet::from(Ipv6Net::new(INGRESS_HOP, INGRESS_HOP_PREFIX).ok()?);
+    Some((nth(subnet, BRIDGE_NUMBER)?, nth(subnet, INGRESS_NUMBER)?))
 }
 
 /// The Ethernet address of whoever holds `address` on one of the bridges. It follows from the address, as Docker's does:

@@ -80,8 +80,8 @@ fn bridge_addresses(network: &NetworkAssignment) -> BTreeSet<IpNet> {
 
 /// The virtual addresses of all services on the network.
 pub(super) fn virtual_addresses(network: &NetworkAssignment) -> impl Iterator<Item = IpNet> {
-    let vips = network.services.values().filter_map(|service| service.vip);
-    vips.filter_map(|vip| IpNet::new(vip, host_prefix(vip)).ok())
+    let vips = network.services.values().flat_map(|service| &service.vips);
+    vips.filter_map(|vip| IpNet::new(*vip, host_prefix(*vip)).ok())
 }
 
 /// Declares where the other nodes' endpoints are. The kernel keeps one entry an address; should the managers ever say
@@ -89,12 +89,15 @@ pub(super) fn virtual_addresses(network: &NetworkAssignment) -> impl Iterator<It
 fn add_remote_endpoints(namespace: &mut Namespace, network: &NetworkAssignment, facts: &LocalFacts) {
     let (local, remote): (Vec<_>, Vec<_>) =
         network.endpoints.values().partition(|e: &&NetworkEndpoint| e.node == facts.node);
-    let own: BTreeSet<IpAddr> = local.iter().map(|e| e.address).collect();
+    let own: BTreeSet<IpAddr> = local.iter().flat_map(|e| e.addresses.iter().copied()).collect();
     let mut neighbours: BTreeMap<IpAddr, Mac> = BTreeMap::new();
     let mut tunnels: BTreeMap<Mac, IpAddr> = BTreeMap::new();
-    for endpoint in remote.into_iter().filter(|e| !own.contains(&e.address)) {
-        neighbours.entry(endpoint.address).or_insert(endpoint.mac);
-        tunnels.entry(endpoint.mac).or_insert(endpoint.tunnel);
+    for endpoint in remote {
+        let theirs = endpoint.addresses.iter().filter(|address| !own.contains(*address));
+        for address in theirs {
+            neighbours.entry(*address).or_insert(endpoint.mac);
+            tunnels.entry(endpoint.mac).or_insert(endpoint.tunnel);
+        }
     }
     let link = || names::OVERLAY_VXLAN.to_owned();
     namespace.neighbours =

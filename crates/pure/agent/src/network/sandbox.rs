@@ -99,8 +99,8 @@ fn interfaces<'a>(
 /// `lo` with the virtual addresses of the task's own service.
 fn own_loopback(task: &TaskAssignment, assignment: &Assignment) -> shoal_model::netns::Link {
     let networks = task.attachments.iter().filter_map(|a| assignment.networks.get(&a.network));
-    let vips = networks.filter_map(|n| n.services.get(&task.service)?.vip);
-    loopback(vips.filter_map(|vip| IpNet::new(vip, host_prefix(vip)).ok()).collect())
+    let vips = networks.filter_map(|n| n.services.get(&task.service)).flat_map(|service| &service.vips);
+    loopback(vips.filter_map(|vip| IpNet::new(*vip, host_prefix(*vip)).ok()).collect())
 }
 
 fn join_network(

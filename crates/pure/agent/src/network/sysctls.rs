@@ -1,7 +1,7 @@
 //! Kernel parameters of the namespaces, all in one place. A new namespace takes its IPv4 values from the kernel's first
 //! namespace, not from its maker, so what matters is said even where it is the kernel's default.
 
-use shoal_model::netns::Namespace;
+use shoal_model::netns::{LinkKind, Namespace};
 
 /// Sets parameters.
 fn set(namespace: &mut Namespace, parameters: &[(&str, &str)]) {
@@ -14,12 +14,11 @@ fn speaks_ipv6(namespace: &Namespace) -> bool {
     namespace.links.values().flat_map(|link| &link.addresses).any(|a| a.addr().is_ipv6())
 }
 
-/// The host forwards for its sandboxes. Everything else there is the operator's.
+/// The host forwards for its sandboxes. Everything else there is the operator's. (IPv6 is not forwarded: sandboxes have no
+/// IPv6 address on the bridges, the routing mesh does not need it, and a host that forwards no longer learns its default
+/// route from router advertisements.)
 pub(super) fn host(namespace: &mut Namespace) {
     set(namespace, &[("net.ipv4.ip_forward", "1")]);
-    if speaks_ipv6(namespace) {
-        set(namespace, &[("net.ipv6.conf.all.forwarding", "1")]);
-    }
 }
 
 /// An overlay's namespace bridges and does not route. Without IPv6 subnets, links do not give themselves IPv6 addresses
@@ -68,7 +67,24 @@ fn accept_asymmetric_ways(namespace: &mut Namespace) {
     }
 }
 
+/// Links with an IPv6 address speak IPv6, the others keep silent. Nobody advertises routes on these links, and their
+/// addresses are unique by declaration: there is nothing to ask and nothing to wait for. The value of `all` is said first:
+/// it is written to every link.
 fn ipv6_as_needed(namespace: &mut Namespace) {
-    let off = if speaks_ipv6(namespace) { "0" } else { "1" };
-    set(namespace, &[("net.ipv6.conf.all.disable_ipv6", off)]);
+    if !speaks_ipv6(namespace) {
+        return set(namespace, &[("net.ipv6.conf.all.disable_ipv6", "1")]);
+    }
+    set(namespace, &[("net.ipv6.conf.all.disable_ipv6", "0")]);
+    for (name, link) in &namespace.links {
+        let speaks = link.addresses.iter().any(|a| a.addr().is_ipv6());
+        let parameters: &[(&str, &str)] = match link.kind {
+            // The tunnel has no address, but answers for the neighbours behind it.
+            LinkKind::Loopback | LinkKind::Vxlan { .. } => &[("disable_ipv6", "0")],
+            _ if speaks => &[("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")],
+            _ => &[("disable_ipv6", "1")],
+        };
+        for (parameter, value) in parameters {
+            namespace.sysctls.insert(format!("net.ipv6.conf.{name}.{parameter}"), (*value).to_owned());
+        }
+    }
 }

@@ -78,6 +78,7 @@ pub(crate) fn facts() -> LocalFacts {
         gateway_subnet: net("172.18.0.0/16"),
         bridge_subnet: net("172.17.0.0/16"),
         host_source: ip("192.168.50.11"),
+        host_source_beside: None,
     }
 }
 
@@ -102,7 +103,12 @@ pub(crate) fn network(id: NetworkId, name: &str, subnet: &str, vni: u32) -> Netw
 
 pub(crate) fn endpoint(holder: &str, network: &NetworkId, address: &str, node: NodeId) -> NetworkEndpoint {
     let tunnel = if node == here() { ip("192.168.50.11") } else { ip("192.168.50.12") };
-    NetworkEndpoint { address: ip(address), mac: Mac::of_endpoint(holder, network.as_str()), node, tunnel }
+    NetworkEndpoint {
+        addresses: vec![ip(address)],
+        mac: Mac::of_endpoint(holder, network.as_str()),
+        node,
+        tunnel,
+    }
 }
 
 fn add_endpoint(network: &mut NetworkAssignment, holder: &str, address: &str, node: NodeId) {
@@ -115,7 +121,7 @@ pub(crate) fn on_network(task: &TaskId, name: &str, network: &NetworkAssignment)
     TaskOnNetwork {
         name: name.to_owned(),
         container_name: format!("{name}.{task}"),
-        address: endpoint.address,
+        addresses: endpoint.addresses.clone(),
         mac: endpoint.mac,
         node: endpoint.node.clone(),
         aliases: Vec::new(),
@@ -160,7 +166,7 @@ fn service(name: &str, vip: &str, ports: Vec<PortConfig>) -> ServiceOnNetwork {
     ServiceOnNetwork {
         name: name.to_owned(),
         labels: Labels::new(),
-        vip: Some(ip(vip)),
+        vips: vec![ip(vip)],
         ports,
         tasks: BTreeMap::new(),
     }
@@ -173,7 +179,7 @@ fn ingress_assignment() -> NetworkAssignment {
     add_endpoint(&mut network, whoami_1().as_str(), "10.0.0.6", here());
     add_endpoint(&mut network, whoami_2().as_str(), "10.0.0.7", there());
     network.own = Some(NodeAttachment {
-        address: net("10.0.0.2/24"),
+        addresses: vec![net("10.0.0.2/24")],
         mac: Mac::of_endpoint(here().as_str(), ingress().as_str()),
     });
     let mut whoami_here = service("whoami", "10.0.0.5", vec![port(8000, 80)]);
@@ -209,6 +215,33 @@ pub(crate) fn assignment() -> Assignment {
         networks: BTreeMap::from([(ingress(), ingress_assignment()), (my_demo(), my_demo_assignment())]),
         ..Assignment::default()
     }
+}
+
+/// The same swarm with IPv6 beside IPv4: `fd00:5::/64` on ingress and `fd00:6::/64` on `my-demo`, with the last number of
+/// each IPv4 address.
+pub(crate) fn dual_stack(mut assignment: Assignment) -> Assignment {
+    let six = |address: IpAddr| -> IpAddr {
+        let IpAddr::V4(v4) = address else { panic!("{address} is no IPv4 address") };
+        let [_, _, network, host] = v4.octets();
+        ip(&format!("fd00:{}::{host:x}", 5 + network))
+    };
+    let net_six = |net: IpNet| IpNet::new(six(net.addr()), 64).unwrap();
+    for network in assignment.networks.values_mut() {
+        network.network.spec.enable_ipv6 = true;
+        let v4 = network.network.subnets[0].clone();
+        let subnet = Subnet { subnet: net_six(v4.subnet).trunc(), gateway: six(v4.gateway), ..v4 };
+        network.network.subnets.push(subnet);
+        network.own.iter_mut().for_each(|own| own.addresses.push(net_six(own.addresses[0])));
+        network.endpoints.values_mut().for_each(|e| e.addresses.push(six(e.addresses[0])));
+        for service in network.services.values_mut() {
+            service.vips.extend(service.vips.clone().into_iter().map(six));
+            service.tasks.values_mut().for_each(|task| task.addresses.push(six(task.addresses[0])));
+        }
+    }
+    for attachment in assignment.tasks.values_mut().flat_map(|task| &mut task.attachments) {
+        attachment.addresses.push(net_six(attachment.addresses[0]));
+    }
+    assignment
 }
 
 pub(crate) fn container(task: &TaskId, state: ContainerState) -> ObservedContainer {

@@ -8,6 +8,7 @@ use shoal_model::netns::{FirewallRule, LinkKind, NamespaceName, Namespaces};
 use shoal_model::spec::{PortConfig, Protocol, PublishMode};
 use shoal_model::{Assignment, Observed, ServiceId, TaskId, TaskState};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 fn declared(assignment: &Assignment) -> Namespaces {
     declare(assignment, &Observed::default(), &Namespaces::new(), &facts(), NOW)
@@ -36,28 +37,49 @@ fn an_empty_assignment_leaves_the_hosts_bridges_only() {
 }
 
 #[test]
-fn a_dual_stack_network_has_addresses_neighbours_and_answers_of_both_families() {
-    let mut assignment = assignment();
-    let ingress = assignment.networks.get_mut(&example::ingress()).unwrap();
-    let mut six = ingress.network.subnets[0].clone();
-    six.subnet = net("fd00:5::/64");
-    six.gateway = ip("fd00:5::1");
-    ingress.network.subnets.push(six);
-    let remote = example::endpoint("six", &example::ingress(), "fd00:5::7", example::there());
-    ingress.endpoints.insert("six".to_owned(), remote);
-    let task = assignment.tasks.get_mut(&example::whoami_1()).unwrap();
-    task.attachments[0].addresses.push(net("fd00:5::6/64"));
-    let shown = show::namespaces(&declared(&assignment));
-    for expected in [
-        "fd00:5::1/64",
-        "neigh fd00:5::7 dev vxlan0",
-        "fd00:5::6/64",
-        "rule 100 from fd00:5::6/128 lookup 100",
-        "route ::/0 via fd00:5::1 dev eth0 table 100",
-        "sysctl net.ipv6.conf.all.disable_ipv6=0",
-    ] {
-        assert!(shown.contains(expected), "{expected} is not in\n{shown}");
+fn a_dual_stack_node_holds_both_families() {
+    let assignment = example::dual_stack(assignment());
+    let facts = LocalFacts { host_source_beside: Some(ip("fd00:50::11")), ..facts() };
+    let declared = declare(&assignment, &example::all_running(&assignment), &Namespaces::new(), &facts, NOW);
+    insta::assert_snapshot!(show::namespaces(&declared));
+}
+
+#[test]
+fn a_node_without_ipv6_address_has_no_way_of_its_own_to_the_ipv6_mesh() {
+    let declared = declared(&example::dual_stack(assignment()));
+    let of_host = &declared[&NamespaceName::Host];
+    assert!(of_host.links["docker_gwbridge"].addresses.iter().all(|a| a.addr().is_ipv4()));
+    assert!(of_host.routes.iter().all(|route| route.destination.addr().is_ipv4()));
+    let sandbox = &declared[&NamespaceName::ingress_sandbox()];
+    assert!(
+        sandbox.links["eth0"].addresses.contains(&net("fd00:5::2/64")),
+        "clients from outside are served"
+    );
+}
+
+#[test]
+fn a_network_of_ipv6_only_is_declared_without_ipv4() {
+    let mut assignment = example::dual_stack(assignment());
+    for network in assignment.networks.values_mut() {
+        network.network.subnets.retain(|subnet| subnet.subnet.addr().is_ipv6());
+        network.endpoints.values_mut().for_each(|endpoint| endpoint.addresses.retain(IpAddr::is_ipv6));
+        network.services.values_mut().for_each(|service| service.vips.retain(IpAddr::is_ipv6));
     }
+    for task in assignment.tasks.values_mut() {
+        task.attachments.iter_mut().for_each(|a| a.addresses.retain(|net| net.addr().is_ipv6()));
+    }
+    let declared = declared(&assignment);
+    let overlay = &declared[&overlay_name()];
+    let addresses: BTreeSet<_> = overlay.links["br0"].addresses.iter().map(ToString::to_string).collect();
+    let expected = ["fd00:6::1/64", "fd00:6::2/128", "fd00:6::5/128"].map(str::to_owned);
+    assert_eq!(addresses, expected.into());
+    assert!(overlay.neighbours.iter().all(|n| n.address.is_ipv6()) && !overlay.neighbours.is_empty());
+    assert_eq!(overlay.forwarding.len(), overlay.neighbours.len());
+    let client = &declared[&names::sandbox(&example::client_1())];
+    assert_eq!(client.links["eth0"].addresses, BTreeSet::from([net("fd00:6::3/64")]));
+    assert_eq!(client.links["lo"].addresses, BTreeSet::from([net("fd00:6::2/128")]));
+    assert_eq!(client.sysctls["net.ipv6.conf.eth0.disable_ipv6"], "0");
+    assert_eq!(client.sysctls["net.ipv6.conf.eth1.disable_ipv6"], "1", "the way out has no IPv6");
 }
 
 #[test]

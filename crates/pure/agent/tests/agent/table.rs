@@ -155,7 +155,7 @@ fn host_mode_ports_and_round_robin_by_dns_are_not_balanced() {
     let service = ingress.services.get_mut(&example::whoami()).unwrap();
     service.ports[0].publish_mode = Some(PublishMode::Host);
     let network = assignment.networks.get_mut(&my_demo()).unwrap();
-    network.services.get_mut(&example::whoami()).unwrap().vip = None;
+    network.services.get_mut(&example::whoami()).unwrap().vips.clear();
     let table = table_of(&assignment, &all_running(&assignment));
     assert!(!table.services.contains_key(&published()) && !table.services.contains_key(&balanced()));
 }
@@ -195,4 +195,46 @@ fn without_an_ingress_endpoint_there_is_no_mesh() {
     assignment.networks.get_mut(&example::ingress()).unwrap().own = None;
     assert_eq!(table_of(&assignment, &all_running(&assignment)).mesh, None);
     assert_eq!(table_of(&Assignment::default(), &Observed::default()), Table::default());
+}
+
+#[test]
+fn each_family_has_its_own_real_servers() {
+    let mut assignment = example::dual_stack(assignment());
+    let demo = assignment.networks.get_mut(&my_demo()).unwrap();
+    let whoami = demo.services.get_mut(&example::whoami()).unwrap();
+    whoami.tasks.get_mut(&whoami_2()).unwrap().addresses.truncate(1);
+    let table = table_of(&assignment, &all_running(&assignment));
+    let servers = |vip: &str| -> Vec<_> {
+        let key = VirtualServiceKey::EastWest { network: my_demo(), vip: ip(vip) };
+        table.services[&key].real_servers.iter().map(|s| (s.address.to_string(), s.address6)).collect()
+    };
+    assert_eq!(servers("10.0.1.5"), [("10.0.1.6".to_owned(), None), ("10.0.1.7".to_owned(), None)]);
+    assert_eq!(servers("fd00:6::5"), [("fd00:6::6".to_owned(), None)]);
+}
+
+#[test]
+fn the_mesh_of_a_dual_stack_network_has_both_addresses_of_each_task() {
+    let assignment = example::dual_stack(assignment());
+    let table = table_of(&assignment, &all_running(&assignment));
+    let servers: Vec<_> =
+        table.services[&published()].real_servers.iter().map(|s| (s.address, s.address6)).collect();
+    let six = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(servers, [(ip("10.0.0.6"), six("fd00:5::6")), (ip("10.0.0.7"), six("fd00:5::7"))]);
+    let mesh = table.mesh.unwrap();
+    let task = &mesh.tasks[&whoami_1()];
+    assert_eq!((task.address, task.address6), (ip("10.0.0.6"), six("fd00:5::6")));
+    let of_this_node = &mesh.entries[&mesh.sandbox_ingress_mac];
+    assert_eq!(*of_this_node, [ip("10.0.0.2"), ip("fd00:5::2")].into());
+}
+
+#[test]
+fn on_an_ipv6_network_the_only_address_is_the_first() {
+    let mut assignment = example::dual_stack(assignment());
+    let ingress = assignment.networks.get_mut(&example::ingress()).unwrap();
+    for task in ingress.services.values_mut().flat_map(|service| service.tasks.values_mut()) {
+        task.addresses.remove(0);
+    }
+    let table = table_of(&assignment, &all_running(&assignment));
+    let first = &table.services[&published()].real_servers[0];
+    assert_eq!((first.address, first.address6), (ip("fd00:5::6"), None));
 }

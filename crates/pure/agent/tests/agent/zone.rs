@@ -1,6 +1,6 @@
 //! What each sandbox resolves.
 
-use crate::example::{self, assignment, client_1, facts, ip, my_demo, net, whoami, whoami_1, whoami_2};
+use crate::example::{self, assignment, client_1, facts, ip, my_demo, whoami, whoami_1, whoami_2};
 use shoal_agent::{names, zones};
 use shoal_model::dns::Zone;
 use shoal_model::{Assignment, NetworkId, TaskState};
@@ -41,7 +41,7 @@ fn with_dns_round_robin_the_service_is_its_tasks() {
     let mut assignment = assignment();
     let network = assignment.networks.get_mut(&my_demo()).unwrap();
     let service = network.services.get_mut(&whoami()).unwrap();
-    service.vip = None;
+    service.vips.clear();
     service.tasks.get_mut(&whoami_1()).unwrap().weight = 0;
     assert_eq!(resolved(&zone(&assignment), "whoami"), Some(&[ip("10.0.1.7")][..]), "one of them drains");
 
@@ -84,7 +84,7 @@ fn the_first_network_that_knows_a_name_counts() {
     let other = NetworkId::from_random(12 << 100);
     let mut second = example::network(other.clone(), "second", "10.0.2.0/24", 4098);
     let mut service = assignment.networks[&my_demo()].services[&whoami()].clone();
-    service.vip = Some(ip("10.0.2.5"));
+    service.vips = vec![ip("10.0.2.5")];
     second.services.insert(whoami(), service);
     assignment.networks.insert(other.clone(), second);
     let task = assignment.tasks.get_mut(&client_1()).unwrap();
@@ -111,11 +111,20 @@ fn other_names_are_forwarded_unless_there_is_no_way_out() {
 
 #[test]
 fn both_families_are_answered() {
-    let mut assignment = assignment();
-    let task = assignment.tasks.get_mut(&client_1()).unwrap();
-    task.attachments[0].addresses.push(net("fd00:1::3/64"));
-    let own = zone(&assignment).names[&names::short_container_id(&client_1())].clone();
-    assert_eq!(own, [ip("10.0.1.3"), ip("fd00:1::3")]);
+    let zone = zone(&example::dual_stack(assignment()));
+    for (name, addresses) in [
+        ("whoami", &["10.0.1.5", "fd00:6::5"][..]),
+        ("whoami.my-demo", &["10.0.1.5", "fd00:6::5"]),
+        ("tasks.whoami", &["10.0.1.6", "10.0.1.7", "fd00:6::6", "fd00:6::7"]),
+        (&names::short_container_id(&whoami_1()), &["10.0.1.6", "fd00:6::6"]),
+        (&names::short_container_id(&client_1()), &["10.0.1.3", "fd00:6::3"]),
+    ] {
+        let expected: Vec<_> = addresses.iter().map(|address| ip(address)).collect();
+        assert_eq!(zone.names[name], expected, "{name}");
+    }
+    for (four, six) in [("10.0.1.5", "fd00:6::5"), ("10.0.1.6", "fd00:6::6")] {
+        assert_eq!(zone.reverse[&ip(four)], zone.reverse[&ip(six)]);
+    }
 }
 
 #[test]

@@ -15,6 +15,11 @@ const INTERNAL_LABEL: &str = "com.docker.swarm.internal";
 /// What `--opt encrypted` sends; its value does not matter.
 const ENCRYPTED_OPTION: &str = "encrypted";
 
+/// Docker's option for the packet size on the network, in bytes.
+const MTU_OPTION: &str = "com.docker.network.driver.mtu";
+/// The smallest packet size in bytes that IPv6 works with (RFC 8200, section 5).
+const IPV6_MTU_MIN: u32 = 1280;
+
 /// A new network; subnets and VNI come from the allocator. `driver` is as the client sent it; empty means overlay. The
 /// caller proposes `Change::Create` with the answer.
 pub fn create_network(
@@ -49,6 +54,7 @@ pub fn create_network(
     if spec.ingress {
         check_ingress(state, &spec)?;
     }
+    check_families(&spec)?;
     for subnet in &spec.subnets {
         check_subnet(subnet)?;
         check_free(state, subnet.subnet)?;
@@ -78,6 +84,31 @@ fn check_ingress(state: &State, spec: &NetworkSpec) -> Result<(), AdmitError> {
         return Err(AdmitError::invalid("ingress network cannot be attachable"));
     }
     Ok(())
+}
+
+/// A subnet of a family that the network does not have would never be used. (Docker drops it without a word.)
+fn check_families(spec: &NetworkSpec) -> Result<(), AdmitError> {
+    if !spec.enable_ipv4 && !spec.enable_ipv6 {
+        return Err(AdmitError::invalid(
+            "IPv4 or IPv6 must be enabled: a network without either has no addresses",
+        ));
+    }
+    let has = |subnet: IpNet| if subnet.addr().is_ipv4() { spec.enable_ipv4 } else { spec.enable_ipv6 };
+    let mtu = spec.options.get(MTU_OPTION).and_then(|text| text.parse::<u32>().ok());
+    if let Some(mtu) = mtu.filter(|mtu| spec.enable_ipv6 && (1..IPV6_MTU_MIN).contains(mtu)) {
+        return Err(AdmitError::invalid(format!(
+            "option {MTU_OPTION}={mtu} leaves no room for IPv6, which needs {IPV6_MTU_MIN}"
+        )));
+    }
+    match spec.subnets.iter().find(|wanted| !has(wanted.subnet)) {
+        Some(SubnetSpec { subnet, .. }) if subnet.addr().is_ipv4() => Err(AdmitError::invalid(format!(
+            "ipam configuration: subnet {subnet} was given, but IPv4 is disabled (--ipv4=false)"
+        ))),
+        Some(SubnetSpec { subnet, .. }) => Err(AdmitError::invalid(format!(
+            "ipam configuration: subnet {subnet} was given, but IPv6 is not enabled (--ipv6)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_subnet(wanted: &SubnetSpec) -> Result<(), AdmitError> {

@@ -64,16 +64,20 @@ impl AddressBook {
 
     fn next(&mut self) -> Option<Vec<IpNet>> {
         let families: BTreeSet<bool> = self.subnets.iter().map(|s| s.subnet.addr().is_ipv4()).collect();
-        let mut addresses = Vec::new();
+        let mut found = Vec::new();
         for ipv4 in families.into_iter().rev() {
             let of_family =
                 (0..self.subnets.len()).filter(|nth| self.subnets[*nth].subnet.addr().is_ipv4() == ipv4);
             let candidates: Vec<_> = of_family.collect();
             // An address that an ended task remembers is only taken when there is no other.
-            let found = [true, false].into_iter().find_map(|rest| {
+            let of_family = [true, false].into_iter().find_map(|rest| {
                 candidates.iter().find_map(|nth| Some((*nth, self.search(&self.subnets[*nth], rest)?)))
             });
-            let (nth, address) = found?;
+            found.push(of_family?);
+        }
+        // Only now: one family alone must leave no mark, or the marks would move on every pass while the other is full.
+        let mut addresses = Vec::new();
+        for (nth, address) in found {
             let subnet = &mut self.subnets[nth];
             subnet.last = Some(address);
             addresses.extend(IpNet::new(address, subnet.subnet.prefix_len()));

@@ -23,12 +23,12 @@ pub(super) fn allocate(draft: &mut Draft<'_>, books: &mut AddressBooks) {
         draft.make(Change::AttachNode { id, network, attachment: None });
     }
     for (id, network) in attach {
-        let Some(address) = books.next(draft.state(), &network).and_then(|all| all.first().copied()) else {
+        let Some(addresses) = books.next(draft.state(), &network) else {
             draft.report(Report::Network { network, trouble: AllocationTrouble::NoAddress });
             return;
         };
         let mac = Mac::of_endpoint(id.as_str(), network.as_str());
-        let attachment = Some(NodeAttachment { address, mac });
+        let attachment = Some(NodeAttachment { addresses, mac });
         draft.make(Change::AttachNode { id, network, attachment });
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn choose(state: &State, network: &Network) -> Option<Vec<Subnet>> {
     let mut subnets: Vec<Subnet> = asked.iter().map(as_asked).collect();
     let has = |subnets: &[Subnet], ipv4: bool| subnets.iter().any(|s| s.subnet.addr().is_ipv4() == ipv4);
     let taken = taken(state, network);
-    if !has(&subnets, true) {
+    if network.spec.enable_ipv4 && !has(&subnets, true) {
         subnets.insert(0, subnet(first_free(&pools_v4(state), &taken)?));
     }
     if network.spec.enable_ipv6 && !has(&subnets, false) {

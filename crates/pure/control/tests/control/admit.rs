@@ -299,6 +299,49 @@ fn networks_are_checked_against_networks_and_hosts() {
 }
 
 #[test]
+fn the_subnets_of_a_network_are_of_its_families() {
+    let mut bench = Bench::new(1);
+    bench.set_node(0, |node| node.description.routes = vec!["fd00:5::/48".parse().unwrap()]);
+    bench.network(NetworkSpec {
+        name: "six".to_owned(),
+        enable_ipv4: false,
+        enable_ipv6: true,
+        subnets: vec![SubnetSpec { subnet: "fd00:6::/64".parse().unwrap(), gateway: None, range: None }],
+        ..NetworkSpec::default()
+    });
+    let mut attempt = |ipv4: bool, ipv6: bool, subnets: &[(&str, Option<&str>)]| {
+        let subnets = subnets.iter().map(|(subnet, gateway)| SubnetSpec {
+            subnet: subnet.parse().unwrap(),
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            range: None,
+        });
+        let spec = NetworkSpec {
+            name: "a".to_owned(),
+            enable_ipv4: ipv4,
+            enable_ipv6: ipv6,
+            subnets: subnets.collect(),
+            ..NetworkSpec::default()
+        };
+        let admitted = admit::create_network(&bench.state, spec, "overlay", bench.now, &mut bench.rng);
+        admitted.map(|_| ()).map_err(|error| error.to_string())
+    };
+    attempt(true, true, &[("192.168.7.0/24", None), ("fd00:7::/64", Some("fd00:7::ff"))]).unwrap();
+    attempt(false, true, &[]).unwrap();
+    for (ipv4, ipv6, subnets, refused) in [
+        (false, false, &[][..], "IPv4 or IPv6 must be enabled"),
+        (true, false, &[("fd00:7::/64", None)], "subnet fd00:7::/64 was given, but IPv6 is not enabled"),
+        (false, true, &[("192.168.7.0/24", None)], "subnet 192.168.7.0/24 was given, but IPv4 is disabled"),
+        (true, true, &[("fd00:7::/64", Some("10.0.0.1"))], "fd00:7::/64 does not contain gateway 10.0.0.1"),
+        (true, true, &[("fd00:7::/64", None), ("fd00:7::/48", None)], "fd00:7::/48 overlaps with another"),
+        (true, true, &[("fd00:5::/64", None)], "fd00:5::/64 overlaps with route fd00:5::/48 of node n0"),
+        (true, true, &[("fd00:6::/80", None)], "overlaps with subnet fd00:6::/64 of network six"),
+    ] {
+        let text = attempt(ipv4, ipv6, subnets).unwrap_err();
+        assert!(text.contains(refused), "{text}");
+    }
+}
+
+#[test]
 fn what_is_in_use_is_not_removed() {
     let mut bench = Bench::new(1);
     let net = bench.network(NetworkSpec { name: "net".to_owned(), ..NetworkSpec::default() });

@@ -28,7 +28,8 @@ fn a_node_is_told_its_tasks_and_their_networks() {
         ("web", TaskState::Running, TaskState::Running)
     );
     assert_eq!(told.networks.keys().collect::<std::collections::BTreeSet<_>>(), [&ingress, &net].into());
-    assert_eq!(told.networks[&net].services[&web].vip, bench.service(&web).vip_on(&net).map(|v| v.addr()));
+    let vips: Vec<_> = bench.service(&web).vips_on(&net).map(|vip| vip.addr()).collect();
+    assert_eq!(told.networks[&net].services[&web].vips, vips);
     assert_eq!(told.networks[&net].services[&web].ports, []);
     assert_eq!(told.networks[&ingress].services[&web].ports[0].published_port, 8000);
     assert_eq!(told.networks[&ingress].data_path_port, 4789);
@@ -55,7 +56,7 @@ fn endpoints_carry_the_mac_of_their_holder_and_the_tunnel_of_their_node() {
     let node = task.node.clone().unwrap();
     let endpoint = &bench.assignment(0).networks[&net].endpoints[task.id.as_str()];
     assert_eq!(endpoint.mac, Mac::of_endpoint(task.id.as_str(), net.as_str()));
-    assert_eq!(endpoint.address, task.address_on(&net).unwrap().addr());
+    assert_eq!(endpoint.addresses, [task.address_on(&net).unwrap().addr()]);
     let address = &bench.state.nodes()[&node].status.addr;
     assert_eq!((&endpoint.node, endpoint.tunnel.to_string().as_str()), (&node, address.as_str()));
 }

@@ -91,6 +91,11 @@ pub(crate) fn on(mut spec: ServiceSpec, network: &str) -> ServiceSpec {
 impl Bench {
     /// A swarm of so many nodes, all ready.
     pub(crate) fn new(nodes: usize) -> Self {
+        Self::with_pools(nodes, &[])
+    }
+
+    /// A swarm founded with these address pools.
+    pub(crate) fn with_pools(nodes: usize, pools: &[&str]) -> Self {
         let mut bench = Self {
             state: State::default(),
             liveness: Liveness { leader_since: START, ..Liveness::default() },
@@ -100,7 +105,7 @@ impl Bench {
         let founding = Founding {
             cluster: ClusterId::from_random(7),
             spec: ClusterSpec::default(),
-            default_addr_pool: Vec::new(),
+            default_addr_pool: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
             subnet_size: 0,
             data_path_port: 0,
             root_ca: String::new(),

@@ -168,7 +168,7 @@ fn an_address_is_held_once_whoever_holds_it() {
         id: node_id(1),
         network: network_id(1),
         attachment: Some(NodeAttachment {
-            address: format!("10.0.0.{host}/24").parse().unwrap(),
+            addresses: vec![format!("10.0.0.{host}/24").parse().unwrap()],
             mac: Mac::default(),
         }),
     };

@@ -288,7 +288,7 @@ fn network(record: &Record, attachment: &Attachment) -> (String, ContainerNetwor
     let network = ContainerNetwork {
         network_id: id.to_owned(),
         endpoint_id: endpoint_id(record.task.as_str(), id),
-        address: attachment.addresses.first().copied(),
+        addresses: attachment.addresses.clone(),
         mac: Some(Mac::of_endpoint(record.task.as_str(), id)),
         gateway: None,
         aliases: attachment.aliases.clone(),

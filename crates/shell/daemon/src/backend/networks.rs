@@ -160,7 +160,7 @@ fn overlay(view: &View, held: &NetworkAssignment) -> OverlayView {
     }
     if let (Some(own), Some(facts)) = (&held.own, &view.facts) {
         let name = format!("{}-endpoint", held.network.spec.name);
-        let shown = endpoint(&name, facts.node.as_str(), id, Some(own.mac), &[own.address]);
+        let shown = endpoint(&name, facts.node.as_str(), id, Some(own.mac), &own.addresses);
         containers.insert("ingress-sbox".to_owned(), shown);
     }
     OverlayView {
@@ -206,12 +206,12 @@ fn service(
         Some(ServiceTaskView {
             name: t.container_name.clone(),
             endpoint_id: endpoint_id(id.as_str(), held.network.id.as_str()),
-            address: t.address,
+            addresses: t.addresses.clone(),
             host: held.endpoints.get(id.as_str()).map(|e| e.tunnel)?,
         })
     };
     ServiceView {
-        vip: service.vip,
+        vips: service.vips.clone(),
         ports: service.ports.iter().map(port).collect(),
         local_lb_index: FIRST_LB_INDEX + index,
         tasks: service.tasks.iter().filter_map(task).collect(),

@@ -296,7 +296,7 @@ impl Swarm for Fake {
 
     async fn remove_network(&self, id: NetworkId) -> Result<(), ApiError> {
         let state = self.state()?;
-        let users = state.services().values().find(|service| service.vip_on(&id).is_some());
+        let users = state.services().values().find(|service| service.vips_on(&id).next().is_some());
         if let Some(user) = users {
             let desc = format!("network {id} is in use by service {}", user.id);
             return Err(ApiError::rpc(RpcCode::FailedPrecondition, desc));

@@ -200,7 +200,7 @@ pub(crate) fn container() -> Container {
     let on = |network: &str, address: &str| ContainerNetwork {
         network_id: network.into(),
         endpoint_id: endpoint_id(network, TASK_ID),
-        address: Some(address.parse().unwrap()),
+        addresses: vec![address.parse().unwrap()],
         mac: Some("02:42:0a:00:00:0a".parse().unwrap()),
         gateway: None,
         aliases: Vec::new(),
