@@ -86,6 +86,9 @@ pub struct UpArgs {
     /// How much the daemons log
     #[arg(long, default_value = "info")]
     pub log_level: String,
+    /// Give the hosts IPv6 addresses beside the others (`fd00:50::11` and on) and the swarm an IPv6 address pool
+    #[arg(long)]
+    pub ipv6: bool,
     /// Start the daemons only: no swarm, no images
     #[arg(long)]
     pub bare: bool,

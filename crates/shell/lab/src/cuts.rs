@@ -17,10 +17,10 @@ pub(crate) fn cut(place: &Place, record: &mut Record, one: &str, other: &str) ->
         bail!("{} cannot be parted from itself", one.name);
     }
     let pair = (one.name.clone(), other.name.clone());
-    let ops = [part(one, other), part(other, one)];
+    let ops = part(one, other).chain(part(other, one)).collect();
     record.cuts.insert(pair);
     record.save(place)?;
-    lan::apply(&lan::open(place)?, &present(place, ops.into()))
+    lan::apply(&lan::open(place)?, &present(place, ops))
 }
 
 pub(crate) fn heal(place: &Place, record: &mut Record) -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ pub(crate) fn all(record: &Record) -> anyhow::Result<Vec<NetOp>> {
     let mut ops = Vec::new();
     for (one, other) in &record.cuts {
         let (one, other) = (record.host(one)?, record.host(other)?);
-        ops.extend([part(one, other), part(other, one)]);
+        ops.extend(part(one, other).chain(part(other, one)));
     }
     Ok(ops)
 }
@@ -53,7 +53,9 @@ pub(crate) fn present(place: &Place, ops: Vec<NetOp>) -> Vec<NetOp> {
     ops.into_iter().filter(on).collect()
 }
 
-fn part(from: &HostRecord, to: &HostRecord) -> NetOp {
-    let neighbour = Neighbour { link: UPLINK.into(), address: to.address.into(), mac: NOBODY };
-    NetOp::AddNeighbour(NamespaceName::Named(from.name.clone()), neighbour)
+fn part(from: &HostRecord, to: &HostRecord) -> impl Iterator<Item = NetOp> {
+    to.addresses().map(|address| {
+        let neighbour = Neighbour { link: UPLINK.into(), address, mac: NOBODY };
+        NetOp::AddNeighbour(NamespaceName::Named(from.name.clone()), neighbour)
+    })
 }

@@ -2,14 +2,14 @@
 //! is sent elsewhere is answered with "network unreachable" by its gateway, so that nobody waits for it.
 
 use crate::place::Place;
-use crate::record::HostRecord;
+use crate::record::{HostRecord, beside};
 use anyhow::{Context, bail};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use shoal_host::{Host, HostConfig};
 use shoal_model::Mac;
 use shoal_model::netns::{Link, LinkKind, MAIN_TABLE, NamespaceName, NetOp, Route};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The LAN's own namespace.
 pub(crate) const LAN: &str = "lan";
@@ -18,6 +18,7 @@ pub(crate) const UPLINK: &str = "eth0";
 const BRIDGE: &str = "lan0";
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 1);
 const PREFIX: u8 = 24;
+const PREFIX6: u8 = 64;
 const MTU: u32 = 1500;
 
 /// Opens the lab's namespaces. Only named ones are ever touched, never the machine's main one.
@@ -44,8 +45,8 @@ pub(crate) fn mac(address: Ipv4Addr) -> Mac {
     Mac([0x02, 0x4c, a, b, c, d])
 }
 
-fn on_lan(address: Ipv4Addr) -> anyhow::Result<IpNet> {
-    Ok(Ipv4Net::new(address, PREFIX)?.into())
+fn on_lan(address: IpAddr) -> anyhow::Result<IpNet> {
+    Ok(IpNet::new(address, if address.is_ipv4() { PREFIX } else { PREFIX6 })?)
 }
 
 /// Operations for the bridge.
@@ -56,14 +57,15 @@ pub(crate) fn bridge() -> anyhow::Result<Vec<NetOp>> {
         mac: Some(mac(GATEWAY)),
         mtu: MTU,
         master: None,
-        addresses: BTreeSet::from([on_lan(GATEWAY)?]),
+        addresses: BTreeSet::from([on_lan(GATEWAY.into())?, on_lan(beside(GATEWAY).into())?]),
         up: true,
     };
     Ok(vec![
         NetOp::CreateNamespace(lan.clone()),
         NetOp::CreateLink { namespace: lan.clone(), name: BRIDGE.into(), link, peer_link: None },
         // Forwarding without a way out is what makes the gateway answer.
-        NetOp::SetSysctl { namespace: lan, name: "net.ipv4.ip_forward".into(), value: "1".into() },
+        NetOp::SetSysctl { namespace: lan.clone(), name: "net.ipv4.ip_forward".into(), value: "1".into() },
+        NetOp::SetSysctl { namespace: lan, name: "net.ipv6.conf.all.forwarding".into(), value: "1".into() },
     ])
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn plug_in(host: &HostRecord) -> anyhow::Result<Vec<NetOp>> {
         mac: Some(mac(host.address)),
         mtu: MTU,
         master: None,
-        addresses: BTreeSet::from([on_lan(host.address)?]),
+        addresses: host.addresses().map(on_lan).collect::<Result<_, _>>()?,
         up: true,
     };
     let port = Link {
@@ -87,14 +89,15 @@ pub(crate) fn plug_in(host: &HostRecord) -> anyhow::Result<Vec<NetOp>> {
         addresses: BTreeSet::new(),
         up: true,
     };
-    let route = Route {
-        destination: IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?,
-        via: Some(GATEWAY.into()),
+    let default = |gateway: IpAddr| Route {
+        destination: if gateway.is_ipv4() { Ipv4Net::default().into() } else { Ipv6Net::default().into() },
+        via: Some(gateway),
         link: UPLINK.into(),
         source: None,
         table: MAIN_TABLE,
     };
-    Ok(vec![
+    let gateways = [GATEWAY.into()].into_iter().chain(host.address6.map(|_| beside(GATEWAY).into()));
+    let mut ops = vec![
         NetOp::CreateNamespace(namespace.clone()),
         NetOp::CreateLink {
             namespace: namespace.clone(),
@@ -102,8 +105,9 @@ pub(crate) fn plug_in(host: &HostRecord) -> anyhow::Result<Vec<NetOp>> {
             link: uplink,
             peer_link: Some(Box::new(port)),
         },
-        NetOp::AddRoute(namespace, route),
-    ])
+    ];
+    ops.extend(gateways.map(|gateway| NetOp::AddRoute(namespace.clone(), default(gateway))));
+    Ok(ops)
 }
 
 /// Operations that pull a host's plug and drop its namespace.

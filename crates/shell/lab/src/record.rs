@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// A lab.
@@ -25,6 +25,9 @@ pub(crate) struct Record {
 pub(crate) struct HostRecord {
     pub(crate) name: String,
     pub(crate) address: Ipv4Addr,
+    /// Its IPv6 address, in a lab that has them.
+    #[serde(default)]
+    pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) role: Role,
 }
 
@@ -54,8 +57,20 @@ impl HostRecord {
     }
 
     fn new(name: String, last: u8, role: Role) -> Self {
-        Self { name, address: Ipv4Addr::new(192, 168, 50, last), role }
+        Self { name, address: Ipv4Addr::new(192, 168, 50, last), address6: None, role }
     }
+
+    /// Its addresses, IPv4 first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [self.address.into()].into_iter().chain(self.address6.map(IpAddr::V6))
+    }
+}
+
+/// The IPv6 address that ends in the same digits: 192.168.50.11 is `fd00:50::11`.
+pub(crate) fn beside(address: Ipv4Addr) -> Ipv6Addr {
+    let last = u16::from(address.octets()[3]);
+    let digits = ((last / 100) << 8) | ((last / 10 % 10) << 4) | (last % 10);
+    Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0, digits)
 }
 
 /// Last byte of the first host's address.
@@ -81,6 +96,14 @@ impl Record {
         }
         hosts.push(HostRecord::new("client".into(), CLIENT, Role::Client));
         Ok(Self { program, log_level, hosts, cuts: BTreeSet::new() })
+    }
+
+    /// The same hosts with IPv6 addresses beside the others.
+    pub(crate) fn dual_stack(mut self) -> Self {
+        for host in &mut self.hosts {
+            host.address6 = Some(beside(host.address));
+        }
+        self
     }
 
     pub(crate) fn load(place: &Place) -> anyhow::Result<Self> {
@@ -120,6 +143,14 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv6_addresses_end_in_the_same_digits() {
+        let record = Record::new("/bin/shoal".into(), "info".into(), 1, 1).unwrap().dual_stack();
+        let shown: Vec<String> =
+            record.hosts.iter().flat_map(HostRecord::addresses).map(|a| a.to_string()).collect();
+        assert_eq!(shown, ["192.168.50.11", "fd00:50::11", "192.168.50.100", "fd00:50::100"]);
+    }
 
     #[test]
     fn hosts_are_named_and_addressed_as_in_the_article() {

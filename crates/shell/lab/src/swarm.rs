@@ -12,13 +12,20 @@ use std::time::{Duration, Instant};
 const READY: Duration = Duration::from_mins(1);
 /// Address and port on which every host takes the cluster's traffic.
 const LISTEN: &str = "0.0.0.0:2377";
+/// The swarm's address pools where the hosts have IPv6: Docker's own and one of IPv6.
+const POOLS_DUAL_STACK: [&str; 2] = ["10.0.0.0/8", "fd00:10::/48"];
 
 /// Makes a swarm of the hosts: the first one starts it, the others join.
 pub(crate) fn form(lab: &Place, record: &Record) -> anyhow::Result<()> {
     let mut nodes = record.nodes();
     let first = nodes.next().context("a swarm needs a host")?;
     let socket = lab.host(&first.name).socket();
-    let init = json!({ "ListenAddr": LISTEN, "AdvertiseAddr": first.address.to_string() });
+    let pools: &[&str] = if first.address6.is_some() { &POOLS_DUAL_STACK } else { &[] };
+    let init = json!({
+        "ListenAddr": LISTEN,
+        "AdvertiseAddr": first.address.to_string(),
+        "DefaultAddrPool": pools,
+    });
     api::post(&socket, "/swarm/init", &init)?
         .json()
         .with_context(|| format!("{} cannot start a swarm", first.name))?;
