@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ipv6;
 mod layout;
 mod links;
 mod packet_filter;
