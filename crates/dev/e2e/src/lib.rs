@@ -29,6 +29,9 @@ pub const CLIENT_ADDRESS: &str = "192.168.50.100";
 /// How long anything may take that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long the kernels may take to hold what was declared once a scenario is over.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
 /// The address of a host on the lab's LAN.
 ///
 /// # Panics
@@ -81,7 +84,8 @@ impl From<Output> for Said {
     }
 }
 
-/// A running lab, removed on drop.
+/// A running lab, removed on drop. Every scenario ends with `shoal net verify`: the drop fails the test if some kernel does
+/// not come to hold what the swarm declared.
 pub struct Lab {
     name: String,
     docker_config: tempfile::TempDir,
@@ -204,6 +208,34 @@ impl Lab {
         });
     }
 
+    /// `shoal net verify`, asked of a host's daemon.
+    pub fn verify(&self, host: &str) -> Said {
+        let socket = format!("unix://{}", self.host(host).join("docker.sock").display());
+        said(Command::new(program("shoal")).args(["net", "verify", "--host", &socket]))
+    }
+
+    /// Waits until every kernel holds what the swarm declared. Which host is a manager is found out; without one that
+    /// answers there is nothing declared.
+    fn holds_what_was_declared(&self) -> Result<(), String> {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        loop {
+            let members = HOSTS.iter().filter(|host| self.host(host).join("docker.sock").exists());
+            let is_manager = |host: &&&str| {
+                let said = self.docker(host, &["info", "--format", "{{.Swarm.ControlAvailable}}"]);
+                said.out.trim() == "true"
+            };
+            let Some(manager) = members.into_iter().find(is_manager) else { return Ok(()) };
+            let said = self.verify(manager);
+            if said.code == 0 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not as declared within {SETTLED_WITHIN:?}:\n{}{}", said.out, said.err));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// The end of a host's daemon log, for failures.
     pub fn log_tail(&self, host: &str) -> String {
         let log = std::fs::read_to_string(self.host(host).join("daemon.log")).unwrap_or_default();
@@ -214,7 +246,9 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        // A scenario that failed has its own reason.
+        let held = if std::thread::panicking() { Ok(()) } else { self.holds_what_was_declared() };
+        if std::thread::panicking() || held.is_err() {
             for host in HOSTS {
                 eprintln!("--- {host}\n{}", self.log_tail(host));
             }
@@ -222,6 +256,9 @@ impl Drop for Lab {
         let said = self.lab(&["down"]);
         if said.code != 0 {
             eprintln!("lab {} was not taken down: {}", self.name, said.err);
+        }
+        if let Err(differences) = held {
+            panic!("at the end of the scenario {differences}");
         }
     }
 }

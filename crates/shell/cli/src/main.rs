@@ -63,7 +63,7 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Command::Daemon(arguments) => shoal_daemon::run(arguments, &ignored)?,
         Command::Lab(arguments) => shoal_lab::run(arguments)?,
         Command::Lvs(arguments) => lvs::run(&arguments)?,
-        Command::Net(command) => return verify::run(&command),
+        Command::Net(command) => return Ok(verify::run(&command)),
     }
     Ok(ExitCode::SUCCESS)
 }

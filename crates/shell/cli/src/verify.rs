@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Some kernel holds something else than what was declared.
 const DIFFERENCES: u8 = 1;
-/// Some node could not be asked.
+/// Some node, or the daemon itself, could not be asked.
 const SILENT: u8 = 2;
 
 #[derive(Subcommand)]
@@ -31,8 +31,15 @@ pub(crate) struct VerifyArguments {
     quick: bool,
 }
 
-pub(crate) fn run(command: &NetCommand) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: &NetCommand) -> ExitCode {
     let NetCommand::Verify(arguments) = command;
+    verify(arguments).unwrap_or_else(|error| {
+        eprintln!("shoal: {error:#}");
+        ExitCode::from(SILENT)
+    })
+}
+
+fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let answer =
         arguments.daemon.get(if arguments.quick { "/shoal/verify?quick=1" } else { "/shoal/verify" })?;
     let verdict: Verdict = serde_json::from_value(answer.clone())?;

@@ -53,10 +53,10 @@ impl ForeignHands {
 /// Logs them.
 pub(crate) fn log(foreign: &[&Deviation]) {
     for deviation in foreign.iter().take(LOGGED) {
-        tracing::warn!(found = %deviation, "a foreign hand changed the kernel; repaired");
+        tracing::warn!(found = %deviation, "a foreign hand changed the kernel");
     }
     if foreign.len() > LOGGED {
-        tracing::warn!(more = foreign.len() - LOGGED, "a foreign hand changed the kernel; repaired");
+        tracing::warn!(more = foreign.len() - LOGGED, "a foreign hand changed more of the kernel");
     }
 }
 
