@@ -30,7 +30,7 @@ pub const CLIENT_ADDRESS: &str = "192.168.50.100";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long the kernels may take to hold what was declared once a scenario is over.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
 /// The address of a host on the lab's LAN.
 ///
