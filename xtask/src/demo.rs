@@ -190,7 +190,7 @@ impl Demo {
         self.show(host, &["nsenter", &sandbox, "ip", "a"])?;
         let socket = self.socket(1);
         let shoal = self.shoal.to_string_lossy().into_owned();
-        self.show(1, &[&shoal, "lvs", "--host", &socket])
+        self.show(1, &[&shoal, "lvs", "-n", "--host", &socket])
     }
 
     /// Containers of whoami's running tasks (short id, which is what the tasks answer with) and their hosts.

@@ -153,4 +153,7 @@ fn joining_and_initialising_wrongly_leaves_the_node_alone() {
     assert_eq!(state(WORKER1), "active");
     lab.docker(WORKER1, &["swarm", "leave"]).ok();
     assert_eq!(state(WORKER1), "inactive");
+    eventually("a node that has left can be removed", || {
+        lab.docker(MANAGER, &["node", "rm", WORKER1]).code == 0
+    });
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use shoal_e2e::{CLIENT, HOSTS, Lab, MANAGER, WORKER1, address, eventually, said};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn namespace(lab: &Lab, name: &str) -> PathBuf {
     files.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)).unwrap()
 }
 
-fn within(namespace: &PathBuf, command: &[&str]) -> String {
+fn within(namespace: &Path, command: &[&str]) -> String {
     let mut inside = Command::new("nsenter");
     inside.arg(format!("--net={}", namespace.display())).args(command);
     said(&mut inside).ok()

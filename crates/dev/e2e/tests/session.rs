@@ -214,7 +214,7 @@ fn looking_inside(lab: &Lab) {
     assert!(entries.contains("dst 192.168.50.12") && entries.contains("permanent"), "{entries}");
     let shoal = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("shoal");
     let socket = format!("unix://{}", lab.host(WORKER1).join("docker.sock").display());
-    let table = lab.exec(WORKER1, &[shoal.to_str().unwrap(), "lvs", "--host", &socket]).ok();
+    let table = lab.exec(WORKER1, &[shoal.to_str().unwrap(), "lvs", "-n", "--host", &socket]).ok();
     assert!(table.contains("TCP  *:8000 rr") && table.matches("-> 10.0.0.").count() == 2, "{table}");
 }
 

@@ -17,7 +17,7 @@ pub(crate) async fn perform(op: NetworkOp, call: Call) -> Reply {
         NetworkOp::Create => create(call).await,
         NetworkOp::Remove => remove(&call).await,
         NetworkOp::Prune => prune(&call).await,
-        NetworkOp::VirtualServices => virtual_services(&call).await,
+        NetworkOp::VirtualServer => virtual_server(&call).await,
         NetworkOp::Verify => verify(&call).await,
     }
 }
@@ -169,9 +169,10 @@ pub(crate) fn prune_before(call: &Call, text: &str) -> Result<shoal_model::Times
         .ok_or_else(|| ApiError::bad_request(format!("invalid filter 'until=[{text}]'")))
 }
 
-/// This host's virtual services.
-async fn virtual_services(call: &Call) -> Reply {
-    reply::json(&call.backend().virtual_services().await?)
+/// This host's virtual server.
+async fn virtual_server(call: &Call) -> Reply {
+    let connections = call.query.strict_flag("connections")?;
+    reply::json(&call.backend().virtual_server(connections).await?)
 }
 
 /// Whether the kernels hold what was declared.

@@ -47,6 +47,7 @@ mod transport;
 mod usage;
 mod verify;
 mod view;
+mod virtual_server;
 
 pub use config::{ConfigError, DEFAULT_HOST, DaemonArguments};
 pub use dockerd_flags::part as part_dockerd_flags;

@@ -125,8 +125,8 @@ operations! {
         Remove,
         /// Removes the unused.
         Prune,
-        /// Shows this host's virtual services (Shoal's own; Docker has no such path).
-        VirtualServices,
+        /// Shows this host's virtual server (Shoal's own; Docker has no such path).
+        VirtualServer,
         /// Compares what every node's kernel holds with what was declared (Shoal's own).
         Verify,
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use shoal_model::verdict::Verdict;
 use shoal_wire::ApiError;
-use shoal_wire::lvs::ShownService;
+use shoal_wire::lvs::Shown;
 use shoal_wire::network::{LocalNetwork, OverlayView};
 
 /// Networks as this host holds them.
@@ -15,8 +15,8 @@ pub trait Networks: Send + Sync + 'static {
     /// The overlays that this node takes part in.
     fn overlays(&self) -> Vec<OverlayView>;
 
-    /// The virtual services that this host balances, with live counters.
-    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError>;
+    /// What this host balances, with live counters, and with its connections if those are wanted.
+    async fn virtual_server(&self, connections: bool) -> Result<Shown, ApiError>;
 
     /// Whether the kernels hold what was declared: on managers every node's, on workers their own. `quick` asks no node
     /// and goes by what they have told with their heartbeats.

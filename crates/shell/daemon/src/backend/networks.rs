@@ -4,6 +4,7 @@ use super::Backend;
 use crate::entropy;
 use crate::verify;
 use crate::view::View;
+use crate::virtual_server;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use shoal_agent::names::{DEFAULT_BRIDGE, GATEWAY_BRIDGE};
@@ -14,7 +15,7 @@ use shoal_model::spec::PortConfig;
 use shoal_model::verdict::Verdict;
 use shoal_model::{Mac, NetworkId, TaskId, Timestamp};
 use shoal_wire::ApiError;
-use shoal_wire::lvs::{self, ShownService};
+use shoal_wire::lvs::Shown;
 use shoal_wire::network::{
     LocalNetwork, NetworkEndpoint, OverlayView, ServiceTaskView, ServiceView, endpoint_id,
 };
@@ -44,12 +45,11 @@ impl Networks for Backend {
         view.assignment.networks.values().filter(here).map(|n| overlay(&view, n)).collect()
     }
 
-    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError> {
+    async fn virtual_server(&self, connections: bool) -> Result<Shown, ApiError> {
         let engine = self.engine.clone();
         super::blocking(move || {
-            let counters = engine.with_virtual_server(|server| server.counters());
-            let counters = counters.map_err(|e| super::internal(crate::node_loop::chain(&e)))?;
-            Ok(lvs::shown(&engine.view.borrow().table, &counters))
+            virtual_server::show(&engine, connections)
+                .map_err(|e| super::internal(crate::node_loop::chain(&e)))
         })
         .await
     }

@@ -27,7 +27,7 @@ use shoal_wire::ApiError;
 use shoal_wire::error::RpcCode;
 use shoal_wire::event::{Event, Scope};
 use shoal_wire::logs::{LogLine, LogQuery, LogSource, StdStream, TaskLogLine};
-use shoal_wire::lvs::ShownService;
+use shoal_wire::lvs::Shown;
 use shoal_wire::network::{LocalNetwork, OverlayView};
 use shoal_wire::requests::{Rotate, ServiceCreated, ServiceUpdate, SwarmInit, SwarmJoin};
 use shoal_wire::system::{DiskUsage, ManagerHealth, ManagerPeer, MemberFacts, Membership, SystemFacts};
@@ -378,8 +378,8 @@ impl Networks for Fake {
         }
     }
 
-    async fn virtual_services(&self) -> Result<Vec<ShownService>, ApiError> {
-        Ok(Vec::new())
+    async fn virtual_server(&self, _connections: bool) -> Result<Shown, ApiError> {
+        Ok(Shown::default())
     }
 
     async fn verify(&self, quick: bool) -> Result<Verdict, ApiError> {
