@@ -82,6 +82,15 @@ fn what_foreign_hands_change_is_repaired_and_logged() {
     repaired(&lab, "link eth0 in ", || {
         within(&sandbox, &["ip", "link", "del", "eth0"]);
     });
+    let counted =
+        lab.exec(WORKER1, &["curl", "-sS", "--max-time", "5", "http://127.0.0.1:9323/metrics"]).ok();
+    for kind in ["forwarding", "firewall", "program", "route", "link"] {
+        let metric = format!("shoal_node_foreign_changes_total{{kind=\"{kind}\"}} ");
+        let count = counted.lines().find_map(|line| line.strip_prefix(&metric)).unwrap();
+        assert_ne!(count, "0", "{kind} is counted: {counted}");
+    }
+    assert!(counted.contains("\nshoal_node_converged 1\n"), "{counted}");
+    assert!(counted.contains("\nshoal_node_tasks{state=\"running\"} 1\n"), "{counted}");
     for host in HOSTS.into_iter().filter(|host| *host != WORKER1) {
         let log = std::fs::read_to_string(lab.host(host).join("daemon.log")).unwrap();
         assert!(!log.contains("a foreign hand"), "{host} was left alone");

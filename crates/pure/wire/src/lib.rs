@@ -21,6 +21,7 @@ pub mod info;
 pub mod json;
 pub mod logs;
 pub mod lvs;
+pub mod metrics;
 pub mod network;
 pub mod network_body;
 pub mod node;

@@ -16,6 +16,7 @@ mod hijack;
 mod images;
 mod logs;
 mod lookup;
+mod metrics;
 mod networks;
 mod nodes;
 mod objects;
@@ -30,5 +31,6 @@ mod tasks;
 mod volumes;
 
 pub use backend::Backend;
+pub use metrics::{Metrics, serve_metrics};
 pub use server::{Error, serve, serve_tcp};
 pub use shoal_wire::{ApiError, Status};

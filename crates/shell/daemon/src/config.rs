@@ -3,6 +3,7 @@
 use clap::Args;
 use ipnet::IpNet;
 use shoal_model::spec::Labels;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Default address of the Docker API.
@@ -41,6 +42,9 @@ pub struct DaemonArguments {
     /// Registries spoken to without TLS, `host:port` or a subnet; loopback always is
     #[arg(long = "insecure-registry")]
     pub insecure_registries: Vec<String>,
+    /// Address and port of the metrics for Prometheus (GET /metrics, unencrypted); off unless given
+    #[arg(long)]
+    pub metrics_addr: Option<SocketAddr>,
 }
 
 /// A pool of addresses and the size of the subnets cut from it.
@@ -73,6 +77,8 @@ pub struct Config {
     pub dns: Vec<std::net::IpAddr>,
     /// Registries without TLS.
     pub insecure_registries: Vec<String>,
+    /// Where the metrics are served, if they are.
+    pub metrics_addr: Option<SocketAddr>,
 }
 
 /// What is wrong with the arguments.
@@ -111,6 +117,7 @@ impl DaemonArguments {
             cgroup_parent: self.cgroup_parent,
             dns: self.dns,
             insecure_registries: self.insecure_registries,
+            metrics_addr: self.metrics_addr,
         })
     }
 }

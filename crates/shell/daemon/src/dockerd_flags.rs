@@ -31,7 +31,6 @@ const WITH_VALUE: &[&str] = &[
     "--max-concurrent-downloads",
     "--max-concurrent-uploads",
     "--max-download-attempts",
-    "--metrics-addr",
     "--mtu",
     "--network-control-plane-mtu",
     "--oom-score-adjust",

@@ -62,7 +62,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -106,6 +106,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let serving = shoal_api::serve(listener, backend.clone(), supervisor.shutdown().clone());
         supervisor.run("api", async move { Ok(serving.await?) });
         tracing::info!(socket = %socket.display(), "the API listens");
+    }
+    if let Some(address) = config.metrics_addr {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("--metrics-addr {address}"))?;
+        let serving = shoal_api::serve_metrics(listener, backend, supervisor.shutdown().clone());
+        supervisor.run("metrics", async move {
+            serving.await;
+            Ok(())
+        });
+        tracing::info!(%address, "the metrics listen");
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -203,6 +203,10 @@ impl NodeLoop {
             counts.passes += 1;
             counts.pass_time += took;
             counts.digest.clone_from(&digest);
+            counts.tasks.clear();
+            for report in &compared.reports {
+                *counts.tasks.entry(report.status.state.as_str().to_owned()).or_default() += 1;
+            }
         });
         digest
     }

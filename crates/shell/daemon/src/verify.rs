@@ -1,6 +1,7 @@
 //! Does every node's kernel hold what the cluster declared?
 
 use crate::dispatcher::Dispatcher;
+use crate::manager::Manager;
 use crate::own_node::OwnNode;
 use futures::future::join_all;
 use shoal_control::assign;
@@ -55,15 +56,14 @@ fn outcome(deviations: Vec<Deviation>) -> Outcome {
 }
 
 /// The digest of what a node is told to hold now.
-pub(crate) fn assigned(dispatcher: &Dispatcher, node: &Node) -> String {
-    let manager = &dispatcher.manager;
+pub(crate) fn assigned(manager: &Manager, node: &Node) -> String {
     shoal_agent::digest(&assign(&manager.log.state(), &manager.liveness(), &node.id))
 }
 
 fn by_digest(dispatcher: &Dispatcher, node: &Node) -> Outcome {
     match dispatcher.manager.holdings.of(&node.id) {
         None => Outcome::Silent { reason: silence(node, "has not been heard of since this manager leads") },
-        Some(progress) if progress.digest == assigned(dispatcher, node) => Outcome::Clean,
+        Some(progress) if progress.digest == assigned(&dispatcher.manager, node) => Outcome::Clean,
         Some(progress) => {
             let detail = if progress.digest.is_empty() {
                 NOT_HELD.to_owned()
@@ -78,7 +78,7 @@ fn by_digest(dispatcher: &Dispatcher, node: &Node) -> Outcome {
 async fn by_asking(dispatcher: &Dispatcher, node: &Node) -> Outcome {
     match dispatcher.ask(&node.id, Question::Compare).await {
         Ok(Answer::Comparison(mut comparison)) => {
-            let wanted = assigned(dispatcher, node);
+            let wanted = assigned(&dispatcher.manager, node);
             if comparison.assigned != wanted {
                 let detail = format!("the node has {} and the managers want {wanted}", comparison.assigned);
                 comparison.deviations.insert(0, of_assignment(detail));

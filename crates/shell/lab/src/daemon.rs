@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const ANSWERS: Duration = Duration::from_mins(1);
 /// How long a daemon may take to end in order.
 const ENDS: Duration = Duration::from_mins(1);
+/// Where the daemon's metrics are, within the host: Docker's usual port.
+const METRICS: &str = "127.0.0.1:9323";
 /// How much of the log an error shows.
 const TAIL_LINES: usize = 25;
 
@@ -69,6 +71,7 @@ pub(crate) fn start(lab: &Place, record: &Record, host: &HostRecord) -> anyhow::
         .arg(place.pidfile())
         .arg("--cgroup-parent")
         .arg(format!("/{}/containers", place.cgroup.display()))
+        .args(["--metrics-addr", METRICS])
         .arg("--log-level")
         .arg(&record.log_level)
         .env_remove("DOCKER_HOST")

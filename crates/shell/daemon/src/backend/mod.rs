@@ -2,6 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod images;
+mod metrics;
 mod networks;
 mod swarm;
 mod system;
