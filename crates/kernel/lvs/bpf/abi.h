@@ -162,12 +162,14 @@ struct entry_flow {
 #define FLOW_RESET 8
 #define FLOW_CLOSED_BOTH (FLOW_CLIENT_FIN | FLOW_SERVER_FIN)
 
-/* Nanoseconds without a packet after which a flow may be given to another server, or forgotten. */
+/* Nanoseconds without a packet after which a flow may be given to another server, or forgotten. Set when the programs
+ * are loaded.
+ */
 #define SECOND 1000000000ULL
-#define IDLE_DATAGRAM (120 * SECOND)
-#define IDLE_OPENING (60 * SECOND)
-#define IDLE_CLOSED (60 * SECOND)
-#define IDLE_CONNECTION (432000 * SECOND)
+const volatile __u64 idle_datagram = 120 * SECOND;
+const volatile __u64 idle_opening = 60 * SECOND;
+const volatile __u64 idle_closed = 60 * SECOND; /* no less than the kernel keeps TIME_WAIT */
+const volatile __u64 idle_connection = 432000 * SECOND;
 
 /* One local task on the ingress network, by the interface number of its port in the overlay's namespace. */
 struct mesh_task {

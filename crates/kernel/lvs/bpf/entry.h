@@ -39,23 +39,47 @@ INLINE bool replaces(const struct packet *packet, const struct entry_flow *flow,
 	return opens(packet) && (is_closed(flow->state) || !server->weight);
 }
 
-/* Whether the packet goes on with a connection whose real server is gone: the node's own stack, which knows nothing of
- * it, resets it.
+/* Whether the packet goes on with a TCP connection. If its real server is gone, the node's own stack, which knows
+ * nothing of it, resets it.
  */
-INLINE bool lost_its_server(const struct packet *packet, const struct entry_flow *flow)
+INLINE bool goes_on(const struct packet *packet)
 {
-	return packet->protocol == PROTOCOL_TCP && !opens(packet) && !bpf_map_lookup_elem(&servers, &flow->server);
+	return packet->protocol == PROTOCOL_TCP && !opens(packet);
 }
 
-INLINE struct server *kept_server(const struct packet *packet, struct entry_flow *flow, __u64 now)
-{
-	struct server *server = bpf_map_lookup_elem(&servers, &flow->server);
+/* A flow where it enters, and which of the two maps it is in. */
+struct entry {
+	struct entry_flow *flow;
+	bool is_opening;
+};
 
-	if (!server || replaces(packet, flow, server, now))
-		return 0;
+INLINE struct entry find_entry(const struct entry_key *key)
+{
+	struct entry found = { .flow = bpf_map_lookup_elem(&entry_flows, key) };
+
+	if (!found.flow) {
+		found.flow = bpf_map_lookup_elem(&entry_openings, key);
+		found.is_opening = true;
+	}
+	return found;
+}
+
+INLINE void establish_entry(const struct entry_key *key, const struct entry_flow *opening)
+{
+	struct entry_flow flow = *opening;
+
+	if (!bpf_map_update_elem(&entry_flows, key, &flow, BPF_ANY))
+		bpf_map_delete_elem(&entry_openings, key);
+}
+
+/* Whether the packet belongs to this flow; then notes it. */
+INLINE bool keeps(const struct packet *packet, struct entry_flow *flow, const struct server *server, __u64 now)
+{
+	if (replaces(packet, flow, server, now))
+		return false;
 	flow->seen = now;
 	flow->state = state_after_client(flow->state, packet);
-	return server;
+	return true;
 }
 
 /* Whether the server has an address of the client's family. */
@@ -118,7 +142,8 @@ INLINE struct server *schedule(const struct packet *packet, const struct entry_k
 	if (packet->protocol == PROTOCOL_UDP || opens(packet))
 		count_connection(flow.server);
 	flow.state = state_after_client(0, packet);
-	bpf_map_update_elem(&entry_flows, key, &flow, BPF_ANY);
+	if (bpf_map_update_elem(&entry_openings, key, &flow, BPF_ANY))
+		count_drop(DROP_TABLE_FULL);
 	*number = flow.server;
 	return server;
 }
@@ -175,14 +200,14 @@ INLINE int message_in(struct __sk_buff *skb, const struct packet *message, const
 	if (!read_quoted(skb, message, &quoted) || !same_address(&message->destination, &quoted.source))
 		return TC_ACT_OK;
 	key_of_answer(&quoted, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	flow = find_entry(&key).flow;
 	server = flow ? bpf_map_lookup_elem(&servers, &flow->server) : 0;
 	return server ? send_over(skb, settings, server, flow->server) : TC_ACT_OK;
 }
 
 INLINE void note_first_request(const struct packet *packet, const struct entry_key *key)
 {
-	struct entry_flow *flow = bpf_map_lookup_elem(&entry_flows, key);
+	struct entry_flow *flow = find_entry(key).flow;
 	struct fragment fragment = {};
 
 	if (!flow)
@@ -208,7 +233,7 @@ INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const 
 	struct port_key port = { .port = packet->destination_port, .protocol = packet->protocol };
 	struct service *service = bpf_map_lookup_elem(&port_services, &port);
 	struct entry_key key = {};
-	struct entry_flow *flow;
+	struct entry entry;
 	struct server *server = 0;
 	__u32 number = 0;
 	__u64 now;
@@ -224,15 +249,22 @@ INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const 
 	}
 	now = bpf_ktime_get_ns();
 	key_of_request(packet, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
-	if (flow && lost_its_server(packet, flow))
-		return TC_ACT_OK;
-	if (flow) {
-		number = flow->server;
-		server = kept_server(packet, flow, now);
+	entry = find_entry(&key);
+	if (entry.flow) {
+		number = entry.flow->server;
+		server = bpf_map_lookup_elem(&servers, &number);
+		if (!server && goes_on(packet))
+			return TC_ACT_OK;
+		if (server && !keeps(packet, entry.flow, server, now))
+			server = 0;
+		if (server && entry.is_opening && confirms(packet, entry.flow->state))
+			establish_entry(&key, entry.flow);
 	}
-	if (!server)
+	if (!server) {
+		if (entry.flow && !entry.is_opening)
+			bpf_map_delete_elem(&entry_flows, &key);
 		server = schedule(packet, &key, service, skb->ifindex, now, &number);
+	}
 	/* Nobody to serve it: the node's own stack refuses it. */
 	if (!server)
 		return TC_ACT_OK;
@@ -306,7 +338,7 @@ INLINE __u32 way_out(const struct __sk_buff *skb, const struct packet *packet)
 	struct entry_flow *flow;
 
 	key_of_answer(packet, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	flow = find_entry(&key).flow;
 	if (!flow)
 		return 0;
 	flow->seen = bpf_ktime_get_ns();
@@ -340,7 +372,7 @@ INLINE __u32 way_out_of_message(struct __sk_buff *skb, const struct packet *mess
 	if (!read_quoted(skb, message, &quoted))
 		return 0;
 	key_of_request(&quoted, &key);
-	flow = bpf_map_lookup_elem(&entry_flows, &key);
+	flow = find_entry(&key).flow;
 	return flow ? flow->uplink : 0;
 }
 

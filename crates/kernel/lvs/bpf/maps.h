@@ -72,10 +72,14 @@ struct {
  */
 HASH(balanced_sockets, __u64, struct balanced, 131072);
 
-/* What the traffic itself left behind. */
+/* What the traffic itself left behind. Flows start among the openings, and leave them when the client has sent
+ * something after an answer: a flood of packets that nobody waits for an answer to drives out openings only.
+ */
 RECENT(affinities, struct service_address, struct affinity);
 RECENT(entry_flows, struct entry_key, struct entry_flow);
+RECENT(entry_openings, struct entry_key, struct entry_flow);
 RECENT(task_flows, struct task_key, struct task_flow);
+RECENT(task_openings, struct task_key, struct task_flow);
 RECENT(clashes, struct clash_key, struct clash);
 RECENT(fragments, struct fragment_key, struct fragment);
 RECENT(datagram_choices, struct datagram_key, struct datagram_choice);

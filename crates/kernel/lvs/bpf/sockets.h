@@ -218,7 +218,7 @@ INLINE struct server *kept_choice(const struct datagram_key *key, __u64 now, __u
 {
 	struct datagram_choice *choice = bpf_map_lookup_elem(&datagram_choices, key);
 
-	if (!choice || passed(now, choice->seen, IDLE_DATAGRAM))
+	if (!choice || passed(now, choice->seen, idle_datagram))
 		return 0;
 	choice->seen = now;
 	*number = choice->server;
@@ -296,7 +296,7 @@ INLINE bool answers_mesh(struct bpf_sock_addr *ctx, const struct address *own, c
 	if (!own->word[3] || !ctx->sk)
 		return false;
 	key.port = swap16(ctx->sk->src_port);
-	return bpf_map_lookup_elem(&task_flows, &key) != 0;
+	return bpf_map_lookup_elem(&task_flows, &key) || bpf_map_lookup_elem(&task_openings, &key);
 }
 
 /* The sandbox's IPv6 address on the ingress network, or zeros. */

@@ -34,9 +34,29 @@ INLINE bool same_request(const struct task_flow *a, const struct task_flow *b)
 	return a->published == b->published && a->client_port == b->client_port && same_address(&a->node, &b->node);
 }
 
-INLINE bool is_over(const struct packet *packet, const struct task_flow *flow, __u64 now)
+/* A flow at the task, and which of the two maps it is in. */
+struct at_task {
+	struct task_flow *flow;
+	bool is_opening;
+};
+
+INLINE struct at_task find_at_task(const struct task_key *key)
 {
-	return is_closed(flow->state) || is_idle(now, flow->seen, packet->protocol, flow->state);
+	struct at_task found = { .flow = bpf_map_lookup_elem(&task_flows, key) };
+
+	if (!found.flow) {
+		found.flow = bpf_map_lookup_elem(&task_openings, key);
+		found.is_opening = true;
+	}
+	return found;
+}
+
+/* Whether another flow may be the same to the task from now on. While the task may hold the old one in TIME_WAIT it
+ * would take the new one's SYN for an old packet, so that a connection closed in order keeps its port for as long.
+ */
+INLINE bool is_free(const struct packet *packet, const struct task_flow *flow, __u64 now)
+{
+	return (flow->state & FLOW_RESET) || is_idle(now, flow->seen, packet->protocol, flow->state);
 }
 
 /* Two flows of one client, by two entry nodes or two published ports, may be one and the same to the task: same
@@ -52,8 +72,8 @@ INLINE bool take_other_port(const struct packet *packet, struct task_key *key, c
 	for (int i = 0; i < CLASH_TRIES; i++) {
 		clash.client_port = swap16(1024 + bpf_get_prandom_u32() % (65536 - 1024));
 		key->client_port = clash.client_port;
-		taken = bpf_map_lookup_elem(&task_flows, key);
-		if (!taken || is_over(packet, taken, now))
+		taken = find_at_task(key).flow;
+		if (!taken || is_free(packet, taken, now))
 			return bpf_map_update_elem(&clashes, clash_key, &clash, BPF_ANY) == 0;
 	}
 	return false;
@@ -62,43 +82,61 @@ INLINE bool take_other_port(const struct packet *packet, struct task_key *key, c
 /* The flow that the task knows this packet's by, if any; settles which client port it has there. `fails` when the
  * flow cannot be told apart from another one.
  */
-INLINE struct task_flow *find_flow(const struct packet *packet, struct task_key *key, const struct task_flow *wanted,
-				   bool *fails)
+INLINE struct at_task find_flow(const struct packet *packet, struct task_key *key, const struct task_flow *wanted,
+				bool *fails)
 {
-	struct task_flow *kept = bpf_map_lookup_elem(&task_flows, key);
+	struct at_task kept = find_at_task(key);
 	struct clash_key clash_key = {};
 	struct clash *known;
 
-	if (kept && same_request(kept, wanted))
+	if (kept.flow && same_request(kept.flow, wanted))
 		return kept;
 	/* Looked up even if the other flow is over by now: this one keeps its port to its end. */
 	clash_key_of(key, wanted, &clash_key);
 	known = bpf_map_lookup_elem(&clashes, &clash_key);
 	if (known)
 		key->client_port = known->client_port;
-	else if (!kept || is_over(packet, kept, wanted->seen))
+	else if (!kept.flow || is_free(packet, kept.flow, wanted->seen))
 		return kept;
 	else
 		*fails = !take_other_port(packet, key, &clash_key, wanted->seen);
-	return bpf_map_lookup_elem(&task_flows, key);
+	return find_at_task(key);
+}
+
+INLINE void establish_at_task(const struct task_key *key, const struct task_flow *opening)
+{
+	struct task_flow flow = *opening;
+
+	if (!bpf_map_update_elem(&task_flows, key, &flow, BPF_ANY))
+		bpf_map_delete_elem(&task_openings, key);
 }
 
 /* Notes who must get the answers. May change the key's client port; false when that cannot be done. */
 INLINE bool remember(const struct packet *packet, struct task_key *key, struct task_flow *wanted)
 {
-	struct task_flow *kept;
+	struct at_task kept;
 	bool fails = false;
 
 	wanted->seen = bpf_ktime_get_ns();
 	wanted->state = state_after_client(0, packet);
 	kept = find_flow(packet, key, wanted, &fails);
-	if (fails)
+	if (fails) {
+		count_drop(DROP_CLASH);
 		return false;
-	if (!kept || !same_request(kept, wanted) || opens(packet))
-		return bpf_map_update_elem(&task_flows, key, wanted, BPF_ANY) == 0;
-	kept->seen = wanted->seen;
-	kept->state |= wanted->state;
-	__builtin_memcpy(kept->entry_mac, wanted->entry_mac, sizeof(kept->entry_mac));
+	}
+	if (!kept.flow || !same_request(kept.flow, wanted) || (opens(packet) && is_closed(kept.flow->state))) {
+		if (kept.flow && !kept.is_opening)
+			bpf_map_delete_elem(&task_flows, key);
+		if (!bpf_map_update_elem(&task_openings, key, wanted, BPF_ANY))
+			return true;
+		count_drop(DROP_TABLE_FULL);
+		return false;
+	}
+	kept.flow->seen = wanted->seen;
+	kept.flow->state |= wanted->state;
+	__builtin_memcpy(kept.flow->entry_mac, wanted->entry_mac, sizeof(kept.flow->entry_mac));
+	if (kept.is_opening && confirms(packet, kept.flow->state))
+		establish_at_task(key, kept.flow);
 	return true;
 }
 
@@ -148,10 +186,8 @@ INLINE int request_to_task(struct __sk_buff *skb, const struct packet *packet, c
 		wanted.published = packet->destination_port;
 	}
 	key_at_task(packet, own, target, &key);
-	if (!remember(packet, &key, &wanted)) {
-		count_drop(DROP_CLASH);
+	if (!remember(packet, &key, &wanted))
 		return TC_ACT_SHOT;
-	}
 	if (set_port(skb, packet, SOURCE_PORT_AT, packet->source_port, key.client_port) ||
 	    set_port(skb, packet, DESTINATION_PORT_AT, packet->destination_port, target) ||
 	    set_destination(skb, packet, own))
@@ -162,7 +198,7 @@ INLINE int request_to_task(struct __sk_buff *skb, const struct packet *packet, c
 /* Whether the task knows this flow; settles which client port it has there. */
 INLINE bool is_known(struct task_key *key, const struct task_flow *wanted)
 {
-	struct task_flow *kept = bpf_map_lookup_elem(&task_flows, key);
+	struct task_flow *kept = find_at_task(key).flow;
 	struct clash_key clash_key = {};
 	struct clash *known;
 
@@ -240,7 +276,7 @@ INLINE int answer_of_task(struct __sk_buff *skb, const struct packet *packet)
 		.port = packet->source_port,
 		.protocol = packet->protocol,
 	};
-	struct task_flow *flow = bpf_map_lookup_elem(&task_flows, &key);
+	struct task_flow *flow = find_at_task(&key).flow;
 	struct task_flow answer;
 
 	if (!flow)
@@ -294,7 +330,7 @@ INLINE int message_of_task(struct __sk_buff *skb, const struct packet *message)
 	key.client_port = quoted.source_port;
 	key.port = quoted.destination_port;
 	key.protocol = quoted.protocol;
-	flow = bpf_map_lookup_elem(&task_flows, &key);
+	flow = find_at_task(&key).flow;
 	if (!flow)
 		return TC_ACT_OK;
 	answer = *flow;

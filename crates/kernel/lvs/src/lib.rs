@@ -12,6 +12,6 @@ mod error;
 mod virtual_server;
 
 pub use difference::{Difference, Found, Subject};
-pub use ebpf::{Ebpf, EbpfConfig, TcAttachment, probe};
+pub use ebpf::{Ebpf, EbpfConfig, IdleLimits, TcAttachment, probe};
 pub use error::Error;
 pub use virtual_server::{LiveCounters, VirtualServer};

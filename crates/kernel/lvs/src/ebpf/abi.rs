@@ -267,28 +267,11 @@ pub(crate) const FLOW_SERVER_FIN: u32 = 4;
 /// Either side gave up.
 pub(crate) const FLOW_RESET: u32 = 8;
 
-/// Nanoseconds.
-const SECOND: u64 = 1_000_000_000;
-
 /// Whether a flow's connection is over.
 pub(crate) fn is_closed(state: u32) -> bool {
     let both = FLOW_CLIENT_FIN | FLOW_SERVER_FIN;
     state & FLOW_RESET != 0 || state & both == both
 }
-
-/// Nanoseconds without a packet after which a flow is forgotten; the same numbers as in `abi.h`.
-pub(crate) fn longest_idle(protocol: u8, state: u32) -> u64 {
-    if protocol == PROTOCOL_UDP {
-        IDLE_DATAGRAM
-    } else if is_closed(state) || state & FLOW_ANSWERED == 0 {
-        60 * SECOND
-    } else {
-        432_000 * SECOND
-    }
-}
-
-/// Nanoseconds after which an exchange of datagrams is over.
-pub(crate) const IDLE_DATAGRAM: u64 = 120 * SECOND;
 
 /// Protocol numbers of the IP header.
 pub(crate) const PROTOCOL_TCP: u8 = 6;
@@ -369,14 +352,5 @@ mod tests {
     fn ids_come_back_from_fixed_text() {
         let id = "0123456789abcdefghijklmno";
         assert_eq!(text_of(&text28(id)), id);
-    }
-
-    #[test]
-    fn an_answered_connection_lives_until_it_is_closed() {
-        assert!(longest_idle(PROTOCOL_TCP, FLOW_ANSWERED) > 3600 * SECOND);
-        assert_eq!(longest_idle(PROTOCOL_TCP, 0), 60 * SECOND);
-        assert_eq!(longest_idle(PROTOCOL_TCP, FLOW_ANSWERED | FLOW_RESET), 60 * SECOND);
-        assert!(!is_closed(FLOW_ANSWERED | FLOW_CLIENT_FIN));
-        assert!(is_closed(FLOW_CLIENT_FIN | FLOW_SERVER_FIN));
     }
 }

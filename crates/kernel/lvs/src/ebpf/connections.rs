@@ -1,10 +1,11 @@
 //! Every connection and exchange of datagrams that is balanced now.
 
 use super::abi::{
-    self, Address, FLOW_ANSWERED, FLOW_CLIENT_FIN, FLOW_SERVER_FIN, IDLE_DATAGRAM, PROTOCOL_TCP,
-    PROTOCOL_UDP, is_closed, longest_idle, text_of,
+    self, Address, FLOW_ANSWERED, FLOW_CLIENT_FIN, FLOW_SERVER_FIN, PROTOCOL_TCP, PROTOCOL_UDP, is_closed,
+    text_of,
 };
-use super::flows::now;
+use super::flows::{self, now};
+use super::idle::IdleLimits;
 use super::map::Maps;
 use super::namespace::Places;
 use super::sock_diag::{self, Socket};
@@ -18,12 +19,12 @@ use std::net::{IpAddr, SocketAddr};
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// Lists them, sorted.
-pub(crate) fn list(maps: &Maps, places: &Places) -> Result<Vec<Connection>, Error> {
+pub(crate) fn list(maps: &Maps, places: &Places, idle: &IdleLimits) -> Result<Vec<Connection>, Error> {
     let servers = Servers(maps.servers.dump()?.into_iter().collect());
-    let mut connections = entering(maps, &servers)?;
+    let mut connections = entering(maps, &servers, idle)?;
     let sockets = sockets_of_sandboxes(maps, places)?;
     connections.extend(at_sockets(maps, &servers, &sockets)?);
-    connections.extend(of_datagram_sockets(maps, &servers, &sockets)?);
+    connections.extend(of_datagram_sockets(maps, &servers, &sockets, idle)?);
     connections.sort();
     Ok(connections)
 }
@@ -53,11 +54,11 @@ fn protocol_of(number: u8) -> Option<Protocol> {
     }
 }
 
-fn entering(maps: &Maps, servers: &Servers) -> Result<Vec<Connection>, Error> {
+fn entering(maps: &Maps, servers: &Servers, idle: &IdleLimits) -> Result<Vec<Connection>, Error> {
     let now = now()?;
-    let flows = maps.entry_flows.dump()?;
+    let flows = flows::entering(maps)?;
     let alive = flows.into_iter().filter_map(|(key, flow)| {
-        let left = longest_idle(key.protocol, flow.state).checked_sub(now.saturating_sub(flow.seen))?;
+        let left = idle.longest(key.protocol, flow.state).checked_sub(now.saturating_sub(flow.seen))?;
         let asked = endpoint(key.node, key.port);
         let (real, task) = servers.real(flow.server, asked)?;
         Some(Connection {
@@ -133,12 +134,13 @@ fn of_datagram_sockets(
     maps: &Maps,
     servers: &Servers,
     sockets: &HashMap<u64, Socket>,
+    idle: &IdleLimits,
 ) -> Result<Vec<Connection>, Error> {
     let now = now()?;
     let choices = maps.datagram_choices.dump()?;
     let alive = choices.into_iter().filter_map(|(key, choice)| {
         let socket = sockets.get(&key.socket)?;
-        let left = IDLE_DATAGRAM.checked_sub(now.saturating_sub(choice.seen))?;
+        let left = idle.datagram().checked_sub(now.saturating_sub(choice.seen))?;
         let asked = endpoint(key.peer, key.port);
         let (real, task) = servers.real(choice.server, asked)?;
         Some(Connection {

@@ -2,9 +2,10 @@
 
 use super::abi::{
     DROP_CLASH, DROP_NOT_ALLOWED, DROP_TABLE_FULL, DROP_UNKNOWN_FLOW, FLOW_ANSWERED, FLOW_CLIENT_FIN,
-    FLOW_SERVER_FIN, IDLE_DATAGRAM, PROTOCOL_TCP, is_closed, longest_idle, text_of,
+    FLOW_SERVER_FIN, PROTOCOL_TCP, is_closed, text_of,
 };
-use super::flows::now;
+use super::flows::{entering, now};
+use super::idle::IdleLimits;
 use super::map::Maps;
 use super::services::Held;
 use crate::{Error, LiveCounters};
@@ -13,7 +14,7 @@ use shoal_model::lvs::{Counters, Drops};
 use std::collections::BTreeMap;
 
 /// Counts.
-pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
+pub(crate) fn read(maps: &Maps, idle: &IdleLimits) -> Result<LiveCounters, Error> {
     let held = Held::read(maps)?;
     let names: BTreeMap<u32, _> = held
         .services
@@ -28,7 +29,7 @@ pub(crate) fn read(maps: &Maps) -> Result<LiveCounters, Error> {
             Counters { active, inactive, connections: tally.connections, ..Counters::default() },
         );
     }
-    add_flows(maps, &mut by_server)?;
+    add_flows(maps, idle, &mut by_server)?;
     add_traffic(maps, &mut by_server)?;
     // A service without real servers is there all the same.
     let mut counters: LiveCounters = names.values().map(|name| (name.clone(), BTreeMap::new())).collect();
@@ -73,10 +74,10 @@ fn add_traffic(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(
     Ok(())
 }
 
-fn add_flows(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {
+fn add_flows(maps: &Maps, idle: &IdleLimits, by_server: &mut BTreeMap<u32, Counters>) -> Result<(), Error> {
     let now = now()?;
-    for (key, flow) in maps.entry_flows.dump()? {
-        if now.saturating_sub(flow.seen) > longest_idle(key.protocol, flow.state) {
+    for (key, flow) in entering(maps)? {
+        if now.saturating_sub(flow.seen) > idle.longest(key.protocol, flow.state) {
             continue;
         }
         let counters = by_server.entry(flow.server).or_default();
@@ -87,7 +88,7 @@ fn add_flows(maps: &Maps, by_server: &mut BTreeMap<u32, Counters>) -> Result<(),
         }
     }
     for (_, choice) in maps.datagram_choices.dump()? {
-        if now.saturating_sub(choice.seen) <= IDLE_DATAGRAM {
+        if now.saturating_sub(choice.seen) <= idle.datagram() {
             by_server.entry(choice.server).or_default().inactive += 1;
         }
     }

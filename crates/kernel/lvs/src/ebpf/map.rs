@@ -161,8 +161,12 @@ maps! {
     balanced_sockets: u64 => Balanced,
     /// Flows where they enter.
     entry_flows: EntryKey => EntryFlow,
+    /// Those that were not confirmed by their client yet.
+    entry_openings: EntryKey => EntryFlow,
     /// Flows at the tasks.
     task_flows: TaskKey => TaskFlow,
+    /// Those that were not confirmed by their client yet.
+    task_openings: TaskKey => TaskFlow,
     /// Flows with another client port at the task.
     clashes: ClashKey => Clash,
     /// Servers of unconnected datagram sockets.

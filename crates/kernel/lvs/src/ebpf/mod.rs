@@ -11,6 +11,7 @@ mod connections;
 mod counting;
 mod entries;
 mod flows;
+mod idle;
 mod map;
 mod mesh;
 mod namespace;
@@ -28,6 +29,7 @@ use crate::{Difference, Error, LiveCounters, VirtualServer};
 use attachments::{Attacher, Means};
 use bpffs::PinRoot;
 use entries::Mode;
+pub use idle::IdleLimits;
 use map::Maps;
 use namespace::{Places, Survey};
 use object::Programs;
@@ -58,8 +60,11 @@ pub struct EbpfConfig {
     pub netns_root: PathBuf,
     /// The host's namespace as a file; `None` is the calling thread's.
     pub host_namespace: Option<PathBuf>,
-    /// Flows that are remembered at most, each way; the least recently used give way. Applies to new maps only.
+    /// Flows that are remembered at most, each way; the least recently used give way. A quarter of them is for those
+    /// that their client has not confirmed yet. Applies to new maps only.
     pub flow_entries: u32,
+    /// How long they are remembered without a packet.
+    pub idle: IdleLimits,
     /// How programs are attached to links.
     pub attachment: TcAttachment,
 }
@@ -72,6 +77,7 @@ impl EbpfConfig {
             netns_root: netns_root.into(),
             host_namespace: None,
             flow_entries: 131_072,
+            idle: IdleLimits::default(),
             attachment: TcAttachment::Auto,
         }
     }
@@ -89,6 +95,7 @@ pub struct Ebpf {
     maps: Maps,
     programs: Programs,
     means: Means,
+    idle: IdleLimits,
 }
 
 impl Ebpf {
@@ -99,9 +106,9 @@ impl Ebpf {
     pub fn open(config: &EbpfConfig) -> Result<Self, Error> {
         let places = config.places()?;
         let pins = PinRoot::open(&config.pin_root)?;
-        let mut programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+        let mut programs = Programs::load(Some(&pins.maps()), config.flow_entries, &config.idle)?;
         if upgrade::share_maps(&pins)? {
-            programs = Programs::load(Some(&pins.maps()), config.flow_entries)?;
+            programs = Programs::load(Some(&pins.maps()), config.flow_entries, &config.idle)?;
         }
         let maps = Maps::open(&pins.maps())?;
         let means = match config.attachment {
@@ -110,7 +117,7 @@ impl Ebpf {
             TcAttachment::Auto if attachments::has_tcx(&programs)? => Means::Tcx,
             TcAttachment::Auto => Means::Clsact,
         };
-        let engine = Self { places, pins, maps, programs, means };
+        let engine = Self { places, pins, maps, programs, means, idle: config.idle };
         engine.attacher(Mode::Repair).take_over()?;
         Ok(engine)
     }
@@ -195,7 +202,7 @@ impl VirtualServer for Ebpf {
 
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
         let found = self.settle(table, Mode::Repair)?;
-        flows::forget(&self.maps)?;
+        flows::forget(&self.maps, &self.idle)?;
         Ok(found)
     }
 
@@ -204,7 +211,7 @@ impl VirtualServer for Ebpf {
     }
 
     fn counters(&mut self) -> Result<LiveCounters, Error> {
-        counting::read(&self.maps)
+        counting::read(&self.maps, &self.idle)
     }
 
     fn drops(&mut self) -> Result<Drops, Error> {
@@ -212,7 +219,7 @@ impl VirtualServer for Ebpf {
     }
 
     fn connections(&mut self) -> Result<Vec<Connection>, Error> {
-        connections::list(&self.maps, &self.places)
+        connections::list(&self.maps, &self.places, &self.idle)
     }
 }
 
@@ -239,6 +246,7 @@ pub fn probe() -> Result<(), Error> {
             Error::system("reading it", e),
         )
     })?;
-    Programs::load(None, 1024).map_err(|e| unsupported("the kernel refuses the programs", e))?;
+    Programs::load(None, 1024, &IdleLimits::default())
+        .map_err(|e| unsupported("the kernel refuses the programs", e))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Loads the compiled object: makes or takes over the maps, and loads the programs.
 
+use super::idle::IdleLimits;
 use super::program::Program;
 use super::syscall;
 use crate::Error;
@@ -12,7 +13,7 @@ use std::path::Path;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
 /// Maps by name; what is pinned under the name is taken over. `connected_sockets` and `fragments` are the programs' own.
-const MAPS: [&str; 27] = [
+const MAPS: [&str; 29] = [
     "vip_services",
     "port_services",
     "slots",
@@ -31,7 +32,9 @@ const MAPS: [&str; 27] = [
     "affinities",
     "balanced_sockets",
     "entry_flows",
+    "entry_openings",
     "task_flows",
+    "task_openings",
     "clashes",
     "fragments",
     "datagram_choices",
@@ -62,9 +65,10 @@ pub(crate) struct Programs(BTreeMap<Program, Loaded>);
 
 impl Programs {
     /// Loads the object, its maps pinned below `maps` (or nowhere, to try).
-    pub(crate) fn load(maps: Option<&Path>, flow_entries: u32) -> Result<Self, Error> {
+    pub(crate) fn load(maps: Option<&Path>, flow_entries: u32, idle: &IdleLimits) -> Result<Self, Error> {
         // A refused connect can only name its reason since 5.18. Tried rather than asked for: distributions backport.
-        Self::load_as(maps, flow_entries, true).or_else(|_| Self::load_as(maps, flow_entries, false))
+        Self::load_as(maps, flow_entries, idle, true)
+            .or_else(|_| Self::load_as(maps, flow_entries, idle, false))
     }
 
     /// The program.
@@ -72,11 +76,27 @@ impl Programs {
         self.0.get(&program).ok_or_else(|| Error::Load(format!("no program {}", program.name()).into()))
     }
 
-    fn load_as(maps: Option<&Path>, flow_entries: u32, can_set_retval: bool) -> Result<Self, Error> {
+    fn load_as(
+        maps: Option<&Path>,
+        flow_entries: u32,
+        idle: &IdleLimits,
+        can_set_retval: bool,
+    ) -> Result<Self, Error> {
         let can_set_retval = u32::from(can_set_retval);
+        let limits = idle.by_name();
         let mut loader = EbpfLoader::new();
         loader.btf(None).override_global("can_set_retval", &can_set_retval, true);
-        for name in ["entry_flows", "affinities", "task_flows", "datagram_choices", "datagram_peers"] {
+        for (name, nanoseconds) in &limits {
+            loader.override_global(name, nanoseconds, true);
+        }
+        let openings = flow_entries / 4;
+        for name in ["entry_openings", "task_openings"] {
+            loader.map_max_entries(name, openings);
+        }
+        for name in ["entry_flows", "task_flows"] {
+            loader.map_max_entries(name, flow_entries - openings);
+        }
+        for name in ["affinities", "datagram_choices", "datagram_peers"] {
             loader.map_max_entries(name, flow_entries);
         }
         for name in ["clashes", "fragments"] {

@@ -51,7 +51,7 @@ fn undeclared_ends(maps: &Maps, mesh: Option<&Mesh>) -> Result<HashSet<TaskEnd>,
     }
     let sandboxes = maps.sandboxes.dump()?;
     let of_address: HashMap<Address, u64> =
-        sandboxes.into_iter().map(|(cookie, sandbox)| (sandbox.ingress, cookie)).collect();
+        sandboxes.into_iter().flat_map(|(cookie, s)| [(s.ingress, cookie), (s.ingress6, cookie)]).collect();
     let ends = maps.task_flows.dump()?.into_iter().filter_map(|(key, flow)| {
         let open = key.protocol == PROTOCOL_TCP && flow.published != 0 && !is_closed(flow.state);
         let undeclared = !declared.contains(&(key.task, key.protocol, flow.published));

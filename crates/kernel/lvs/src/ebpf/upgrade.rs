@@ -17,8 +17,9 @@ use std::path::Path;
 const MEANINGS: [&str; 5] = ["vip_services", "port_services", "servers", "networks", "next_numbers"];
 
 /// Maps without such numbers in them.
-const WITHOUT_NUMBERS: [&str; 9] = [
+const WITHOUT_NUMBERS: [&str; 10] = [
     "task_flows",
+    "task_openings",
     "clashes",
     "datagram_peers",
     "drops",

@@ -6,6 +6,8 @@ mod access;
 mod affinity;
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "ebpf_flows.rs"]
+mod flows;
 #[path = "fragments.rs"]
 mod fragments;
 #[path = "icmp.rs"]
@@ -18,8 +20,12 @@ mod looking;
 mod mesh;
 #[path = "own_processes.rs"]
 mod own_processes;
+#[path = "pressure.rs"]
+mod pressure;
 #[path = "resets.rs"]
 mod resets;
+#[path = "tcp_corners.rs"]
+mod tcp_corners;
 #[path = "upgrade.rs"]
 mod upgrade;
 #[path = "upkeep.rs"]

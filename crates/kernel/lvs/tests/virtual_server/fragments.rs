@@ -2,13 +2,10 @@
 
 use super::engine;
 use crate::lab::{Lab, Port};
-use crate::talk::{Datagrams, echo_of, eventually, ip};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
-};
+use crate::raw::{Part, Raw};
+use crate::talk::{Datagrams, echo_of, eventually};
 use shoal_model::spec::Protocol;
-use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::Ipv4Addr;
 
 /// The longest datagram of IPv4; IPv6's is a little longer.
 const LONGEST: usize = 65_507;
@@ -55,43 +52,6 @@ fn pass_both_ways_over_ipv6_once_the_client_knows_the_mtu() {
     }
 }
 
-/// A client that writes its own IPv4 headers.
-struct Raw {
-    socket: OwnedFd,
-    from: [u8; 4],
-    to: [u8; 4],
-}
-
-impl Raw {
-    fn new(lab: &Lab, to: &str) -> Self {
-        let raw = SockProtocol::Raw;
-        let make = || socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, raw).unwrap();
-        Self { socket: lab.client.within(make), from: octets("192.168.50.100"), to: octets(to) }
-    }
-
-    /// A fragment of a UDP datagram; `at` in bytes.
-    fn send(&self, id: u16, at: usize, more: bool, payload: &[u8]) {
-        let length = u16::try_from(20 + payload.len()).unwrap();
-        let fragment = u16::try_from(at / 8).unwrap() | u16::from(more) << 13;
-        let mut packet = vec![0x45, 0];
-        packet.extend(length.to_be_bytes());
-        packet.extend(id.to_be_bytes());
-        packet.extend(fragment.to_be_bytes());
-        // The kernel writes the checksum.
-        packet.extend([64, 17, 0, 0]);
-        packet.extend(self.from);
-        packet.extend(self.to);
-        packet.extend(payload);
-        let to = SockaddrIn::new(self.to[0], self.to[1], self.to[2], self.to[3], 0);
-        sendto(self.socket.as_raw_fd(), &packet, &to, MsgFlags::empty()).unwrap();
-    }
-}
-
-fn octets(address: &str) -> [u8; 4] {
-    let IpAddr::V4(v4) = ip(address) else { panic!("{address}") };
-    v4.octets()
-}
-
 /// A UDP datagram without a checksum.
 fn datagram(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).unwrap();
@@ -107,11 +67,12 @@ fn a_fragment_that_overtakes_the_first_one_follows_the_datagram_before() {
         socket.echo(&format!("{}:8081", host.address), 4000).unwrap();
         let payload = echo_of(3000);
         let datagram = datagram(socket.own().port(), 8081, &payload);
-        let raw = Raw::new(&lab, &host.address);
+        let raw = Raw::new(&lab.client, &host.address);
         for id in 1..4 {
-            raw.send(id, 2400, false, &datagram[2400..]);
-            raw.send(id, 0, true, &datagram[..1200]);
-            raw.send(id, 1200, true, &datagram[1200..2400]);
+            for (at, end) in [(2400, datagram.len()), (0, 1200), (1200, 2400)] {
+                let part = Part { id, at, more: end < datagram.len() };
+                raw.send_fragment(Ipv4Addr::new(192, 168, 50, 100), part, &datagram[at..end]);
+            }
             assert_eq!(socket.receive().unwrap().0, 3000, "by {}", host.address);
         }
     }

@@ -8,4 +8,5 @@
 mod ebpf;
 mod lab;
 mod netns;
+mod raw;
 mod talk;
