@@ -19,6 +19,9 @@
 
 #define FAMILY_TRIES 16
 
+/* Every link that IPv6 runs over lets this much through; below it MTUs are not looked up. */
+#define MTU_MIN 1280
+
 INLINE struct mesh *mesh(void)
 {
 	__u32 first = 0;
@@ -166,14 +169,20 @@ INLINE void key_of_answer(const struct packet *packet, struct entry_key *key)
 	key->protocol = packet->protocol;
 }
 
-/* Hands a packet from the uplink to the ingress network, for this server. */
-INLINE int send_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server, __u32 number)
+/* Hands a packet to the ingress network, for this server. */
+INLINE int hand_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server)
 {
-	count_traffic(skb, number, FROM_CLIENT);
 	if (set_macs(skb, server->mac, settings->entry_mac))
 		return TC_ACT_SHOT;
 	skb->mark = MARK_TO_OVERLAY;
 	return bpf_redirect_peer(settings->gateway_port, 0);
+}
+
+/* The same for one from a client. */
+INLINE int send_over(struct __sk_buff *skb, const struct mesh *settings, const struct server *server, __u32 number)
+{
+	count_traffic(skb, number, FROM_CLIENT);
+	return hand_over(skb, settings, server);
 }
 
 /* The rest of a datagram follows its first fragment; if that was not the mesh's, to the node itself. */
@@ -330,8 +339,8 @@ int entry_back(struct __sk_buff *skb)
 	return bpf_redirect_peer(settings->sandbox_gateway, 0);
 }
 
-/* The interface that leads to the client, or 0 when the flow is not known. */
-INLINE __u32 way_out(const struct __sk_buff *skb, const struct packet *packet)
+/* The interface that leads to the client, or 0 when the flow is not known; tells the number of the server too. */
+INLINE __u32 way_out(const struct __sk_buff *skb, const struct packet *packet, __u32 *server)
 {
 	struct fragment fragment = {};
 	struct entry_key key = {};
@@ -349,7 +358,21 @@ INLINE __u32 way_out(const struct __sk_buff *skb, const struct packet *packet)
 		note_first(packet, &fragment);
 	}
 	count_traffic(skb, flow->server, TO_CLIENT);
+	*server = flow->server;
 	return flow->uplink;
+}
+
+/* An answer that is too long for the client's uplink, which may let less through than the ingress network: its task is
+ * told.
+ */
+INLINE int refuse_answer(struct __sk_buff *skb, const struct packet *packet, __u32 number, __u32 mtu)
+{
+	struct server *server = bpf_map_lookup_elem(&servers, &number);
+	struct mesh *settings = mesh();
+
+	if (!server || !settings || become_too_big(skb, packet, mtu))
+		return TC_ACT_SHOT;
+	return hand_over(skb, settings, server);
 }
 
 INLINE __u32 way_out_of_rest(const struct __sk_buff *skb, const struct packet *packet)
@@ -384,13 +407,17 @@ int entry_out(struct __sk_buff *skb)
 {
 	struct packet packet;
 	__u32 uplink = 0;
+	__u32 server = 0;
+	__u32 mtu = 0;
 
 	if (skb->mark != MARK_TO_CLIENT)
 		return TC_ACT_OK;
 	skb->mark = 0;
 	switch (read_packet(skb, &packet)) {
 	case WITH_PORTS:
-		uplink = way_out(skb, &packet);
+		uplink = way_out(skb, &packet, &server);
+		if (uplink && skb->len > ETHERNET_BYTES + MTU_MIN && bpf_check_mtu(skb, uplink, &mtu, 0, 0) > 0)
+			return refuse_answer(skb, &packet, server, mtu);
 		break;
 	case REST:
 		uplink = way_out_of_rest(skb, &packet);

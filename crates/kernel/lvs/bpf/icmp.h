@@ -155,19 +155,23 @@ INLINE long write_too_big_ipv6(struct __sk_buff *skb, const struct packet *packe
 	return write_too_big(skb, &icmp, ETHERNET_BYTES + sizeof(ip), pseudo);
 }
 
-/* Sends the packet back as the message that it is too long, from where it was sent to. One answer for each, and a
- * shorter one, so that it amplifies nothing.
+/* Makes the packet the message that it is too long, from where it was sent to. One answer for each, and a shorter one,
+ * so that it amplifies nothing.
  */
+INLINE long become_too_big(struct __sk_buff *skb, const struct packet *packet, __u32 mtu)
+{
+	if (bpf_skb_change_tail(skb, ETHERNET_BYTES + QUOTED_BYTES, 0))
+		return -1;
+	return packet->is_ipv4 ? write_too_big_ipv4(skb, packet, mtu) : write_too_big_ipv6(skb, packet, mtu);
+}
+
+/* Sends the message back to where the packet came in. */
 INLINE int refuse_length(struct __sk_buff *skb, const struct packet *packet, __u32 mtu)
 {
 	struct ethernet ethernet;
 
-	if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) ||
-	    bpf_skb_change_tail(skb, ETHERNET_BYTES + QUOTED_BYTES, 0))
-		return TC_ACT_SHOT;
-	if (packet->is_ipv4 ? write_too_big_ipv4(skb, packet, mtu) : write_too_big_ipv6(skb, packet, mtu))
-		return TC_ACT_SHOT;
-	if (set_macs(skb, ethernet.source, ethernet.destination))
+	if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)) || become_too_big(skb, packet, mtu) ||
+	    set_macs(skb, ethernet.source, ethernet.destination))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
 }

@@ -37,6 +37,7 @@ static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
 static __u64 (*bpf_get_netns_cookie)(void *ctx) = (void *)122;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int plen, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
+static long (*bpf_check_mtu)(void *ctx, __u32 ifindex, __u32 *mtu, __s32 len_diff, __u64 flags) = (void *)163;
 static int (*bpf_set_retval)(int retval) = (void *)187;
 
 /* Verdicts of TC programs (linux/pkt_cls.h). */

@@ -18,6 +18,8 @@ mod ipv6;
 mod looking;
 #[path = "mesh.rs"]
 mod mesh;
+#[path = "mtu.rs"]
+mod mtu;
 #[path = "own_processes.rs"]
 mod own_processes;
 #[path = "pressure.rs"]

@@ -44,6 +44,8 @@ impl Place {
 pub(crate) const OVERLAY_ID: u128 = 2;
 pub(crate) const VIP: &str = "10.0.1.2";
 pub(crate) const VIP6: &str = "fd00:1::2";
+/// What VXLAN over IPv4 adds to a packet.
+const TUNNEL_BYTES: u32 = 50;
 const INGRESS: &str = "1-ingress";
 const OVERLAY: &str = "1-overlay";
 
@@ -89,6 +91,8 @@ pub(crate) struct Lab {
     pub(crate) floating: Option<IpAddr>,
     /// Whether the ingress network has no other family.
     pub(crate) only_ipv6: bool,
+    /// The host's links to clients, by name.
+    pub(crate) uplinks: BTreeSet<String>,
     /// Sandboxes without any overlay network, by host.
     containers: Vec<(usize, Netns)>,
     lan: Netns,
@@ -175,6 +179,7 @@ impl Lab {
             access: Access::default(),
             floating: None,
             only_ipv6: false,
+            uplinks: ["eth0".to_owned()].into(),
             containers: Vec::new(),
             lan,
             root,
@@ -356,7 +361,7 @@ impl Lab {
         Mesh {
             node_addresses: [own_address, own_address6].into_iter().chain(self.floating).collect(),
             own_address,
-            uplinks: ["eth0".to_owned()].into(),
+            uplinks: self.uplinks.clone(),
             sandbox: NamespaceName::ingress_sandbox(),
             sandbox_ingress_link: "eth0".to_owned(),
             sandbox_ingress_mac: at.sandbox_mac(),
@@ -376,6 +381,30 @@ impl Lab {
     pub(crate) fn sync(&mut self) -> Vec<Vec<Difference>> {
         let tables: Vec<Table> = (0..self.hosts.len()).map(|host| self.table(host)).collect();
         self.hosts.iter_mut().zip(&tables).map(|(h, t)| h.engine.as_mut().unwrap().sync(t).unwrap()).collect()
+    }
+
+    /// Lets the LAN's links carry so many bytes, and the overlays' what remains of them within a tunnel.
+    pub(crate) fn set_mtu(&self, lan: u32) {
+        let set = |netns: &Netns, link: &str, mtu: u32| netns.ip(&format!("link set {link} mtu {mtu}"));
+        let within = lan - TUNNEL_BYTES;
+        set(&self.lan, "client", lan);
+        set(&self.client, "eth0", lan);
+        for (index, host) in self.hosts.iter().enumerate() {
+            set(&self.lan, &format!("h{index}"), lan);
+            set(&host.netns, "eth0", lan);
+            for overlay in [&host.ingress, &host.overlay] {
+                set(overlay, "vxlan0", within);
+            }
+            set(&host.ingress, "visbox", within);
+            set(&host.sandbox, "eth0", within);
+        }
+        for task in self.tasks.values() {
+            let host = &self.hosts[task.host];
+            set(&host.ingress, &task.port_link(), within);
+            set(&host.overlay, &format!("vo{}", task.number), within);
+            set(&task.netns, "eth0", within);
+            set(&task.netns, "eth2", within);
+        }
     }
 
     /// Takes the task out of every table, and ends it.
