@@ -54,6 +54,8 @@ pub enum Subject {
         /// The link.
         link: String,
     },
+    /// The pin of a map, by which the next daemon finds it.
+    Map(String),
     /// A program on the sockets of the machine.
     SocketProgram(String),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Subject {
             Self::Program { program, namespace, link } => {
                 write!(f, "program {program} on {link} in {namespace}")
             }
+            Self::Map(name) => write!(f, "pin of the map {name}"),
             Self::SocketProgram(program) => write!(f, "socket program {program}"),
         }
     }

@@ -31,17 +31,24 @@ fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 impl PinRoot {
     /// Mounts it, unless an earlier process did.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        let pins = Self { root: root.to_owned() };
+        pins.restore()?;
+        Ok(pins)
+    }
+
+    /// Makes sure that it is mounted and has our directories, whoever took them away.
+    pub(crate) fn restore(&self) -> Result<(), Error> {
+        let root = self.root.as_path();
         fs::create_dir_all(root).map_err(at("making", root))?;
         if !is_mounted(root)? {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("shoal"), root, Some("bpf"), flags, Some("mode=0700"))
                 .map_err(|e| at("mounting a bpffs on", root)(e.into()))?;
         }
-        let pins = Self { root: root.to_owned() };
-        for directory in [pins.maps(), pins.attached()] {
+        for directory in [self.maps(), self.attached()] {
             fs::create_dir_all(&directory).map_err(at("making", &directory))?;
         }
-        Ok(pins)
+        Ok(())
     }
 
     /// What an earlier process left, if anything is mounted.

@@ -17,6 +17,7 @@ mod mesh;
 mod namespace;
 mod netlink;
 mod object;
+mod pins;
 mod program;
 mod resets;
 mod sandboxes;
@@ -33,6 +34,7 @@ pub use idle::IdleLimits;
 use map::Maps;
 use namespace::{Places, Survey};
 use object::Programs;
+use pins::MapPins;
 use services::Held;
 use shoal_model::NetworkId;
 use shoal_model::lvs::{Connection, Drops, Table};
@@ -93,6 +95,7 @@ pub struct Ebpf {
     places: Places,
     pins: PinRoot,
     maps: Maps,
+    map_pins: MapPins,
     programs: Programs,
     means: Means,
     idle: IdleLimits,
@@ -111,13 +114,14 @@ impl Ebpf {
             programs = Programs::load(Some(&pins.maps()), config.flow_entries, &config.idle)?;
         }
         let maps = Maps::open(&pins.maps())?;
+        let map_pins = MapPins::open(&pins.maps())?;
         let means = match config.attachment {
             TcAttachment::Tcx => Means::Tcx,
             TcAttachment::Clsact => Means::Clsact,
             TcAttachment::Auto if attachments::has_tcx(&programs)? => Means::Tcx,
             TcAttachment::Auto => Means::Clsact,
         };
-        let engine = Self { places, pins, maps, programs, means, idle: config.idle };
+        let engine = Self { places, pins, maps, map_pins, programs, means, idle: config.idle };
         engine.attacher(Mode::Repair).take_over()?;
         Ok(engine)
     }
@@ -144,6 +148,10 @@ impl Ebpf {
     fn settle(&self, table: &Table, mode: Mode) -> Result<Vec<Difference>, Error> {
         let mut found = Vec::new();
         let survey = self.survey(table)?;
+        if mode == Mode::Repair {
+            self.pins.restore()?;
+        }
+        self.map_pins.settle(&self.pins.maps(), mode, &mut found)?;
         if mode == Mode::Repair {
             resets::at_tasks(&self.maps, &self.places, table.mesh.as_ref())?;
         }

@@ -13,7 +13,7 @@ use std::path::Path;
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shoal_lvs.o"));
 
 /// Maps by name; what is pinned under the name is taken over. `connected_sockets` and `fragments` are the programs' own.
-const MAPS: [&str; 29] = [
+pub(crate) const MAPS: [&str; 29] = [
     "vip_services",
     "port_services",
     "slots",

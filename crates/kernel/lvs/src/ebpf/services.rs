@@ -234,7 +234,8 @@ impl Planner<'_> {
             service.real_servers.iter().map(|real| self.real_server(key, number, real)).collect();
         let ring: Vec<u32> =
             service.ring.iter().filter_map(|index| servers.get(usize::from(*index)).copied()).collect();
-        let (flags, access_differs) = self.access(number, &service.access);
+        let access = Some(&service.access).filter(|_| matches!(key, VirtualServiceKey::Ingress { .. }));
+        let (flags, access_differs) = access.map_or((0, false), |access| self.access(number, access));
         let mut wanted = Service {
             number,
             generation: held.map_or(1, |h| h.generation),

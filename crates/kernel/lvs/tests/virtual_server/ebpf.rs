@@ -4,10 +4,14 @@
 mod access;
 #[path = "affinity.rs"]
 mod affinity;
+#[path = "corners.rs"]
+mod corners;
 #[path = "east_west.rs"]
 mod east_west;
 #[path = "ebpf_flows.rs"]
 mod flows;
+#[path = "foreign.rs"]
+mod foreign;
 #[path = "fragments.rs"]
 mod fragments;
 #[path = "icmp.rs"]
@@ -101,7 +105,7 @@ mod cases {
     }
 
     /// Both ways still work on every host, with both tasks.
-    fn works(lab: &Lab) {
+    pub(super) fn works(lab: &Lab) {
         for host in &lab.hosts {
             let mesh = format!("{}:8080", host.address);
             assert_eq!(spread(&names(&lab.client.path, &mesh, 4)).len(), 2);
@@ -111,7 +115,7 @@ mod cases {
         }
     }
 
-    fn repaired(found: &[Difference]) -> Vec<&Subject> {
+    pub(super) fn repaired(found: &[Difference]) -> Vec<&Subject> {
         for difference in found {
             assert_eq!(difference.unrepaired, None, "{difference}");
         }
