@@ -5,13 +5,15 @@
 //! Where the task died with its node nobody is left to send one; then the entry node's own stack resets the connection
 //! when its client says something (`lost_its_server` in `bpf/entry.h`).
 
-use super::abi::{Address, Balanced, EntryFlow, FLOW_ANSWERED, GoneServer, PROTOCOL_TCP, Server, is_closed};
+use super::abi::{
+    Address, Balanced, EntryFlow, FLOW_ANSWERED, GoneServer, MeshTask, PROTOCOL_TCP, Server, is_closed,
+};
 use super::flows::now;
 use super::map::Maps;
 use super::namespace::Places;
 use super::sock_diag;
 use crate::Error;
-use shoal_model::lvs::Mesh;
+use shoal_model::lvs::{Mesh, PortMapping};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -38,23 +40,47 @@ pub(crate) fn at_tasks(maps: &Maps, places: &Places, mesh: Option<&Mesh>) -> Res
     Ok(())
 }
 
-fn undeclared_ends(maps: &Maps, mesh: Option<&Mesh>) -> Result<HashSet<TaskEnd>, Error> {
+/// A task's address, a protocol, and a published port in network byte order.
+type TaskPublished = (Address, u8, u16);
+
+fn declared_ports(mesh: Option<&Mesh>) -> HashSet<TaskPublished> {
     let mut declared = HashSet::new();
     for task in mesh.iter().flat_map(|mesh| mesh.tasks.values()) {
         let addresses = [Some(task.address), task.address6.map(Into::into)];
         for address in addresses.into_iter().flatten() {
-            let port = |p: &shoal_model::lvs::PortMapping| {
-                (Address::from(address), p.protocol.ip_number(), p.published.to_be())
-            };
+            let port = |p: &PortMapping| (address.into(), p.protocol.ip_number(), p.published.to_be());
             declared.extend(task.ports.iter().map(port));
         }
     }
-    let sandboxes = maps.sandboxes.dump()?;
-    let of_address: HashMap<Address, u64> =
-        sandboxes.into_iter().flat_map(|(cookie, s)| [(s.ingress, cookie), (s.ingress6, cookie)]).collect();
+    declared
+}
+
+/// Ports that the mesh still translates though nobody declares them any more.
+fn undeclared_ports(maps: &Maps, mesh: Option<&Mesh>) -> Result<HashSet<TaskPublished>, Error> {
+    let declared = declared_ports(mesh);
+    let tasks: HashMap<u32, MeshTask> = maps.mesh_tasks.dump()?.into_iter().collect();
+    let mut undeclared = HashSet::new();
+    for (port, _) in maps.task_ports.dump()? {
+        let Some(task) = tasks.get(&port.port_link) else { continue };
+        let of = |address| (address, port.protocol, port.published);
+        let addresses = [task.address, task.address6].into_iter().filter(|a| *a != Address::default());
+        undeclared.extend(addresses.map(of).filter(|port| !declared.contains(port)));
+    }
+    Ok(undeclared)
+}
+
+fn undeclared_ends(maps: &Maps, mesh: Option<&Mesh>) -> Result<HashSet<TaskEnd>, Error> {
+    let undeclared = undeclared_ports(maps, mesh)?;
+    if undeclared.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sandboxes = maps.sandboxes.dump()?.into_iter();
+    let of_address: HashMap<Address, u64> = sandboxes
+        .flat_map(|(cookie, sandbox)| [(sandbox.ingress, cookie), (sandbox.ingress6, cookie)])
+        .collect();
     let ends = maps.task_flows.dump()?.into_iter().filter_map(|(key, flow)| {
-        let open = key.protocol == PROTOCOL_TCP && flow.published != 0 && !is_closed(flow.state);
-        let undeclared = !declared.contains(&(key.task, key.protocol, flow.published));
+        let open = key.protocol == PROTOCOL_TCP && !is_closed(flow.state);
+        let undeclared = undeclared.contains(&(key.task, key.protocol, flow.published));
         let namespace = *of_address.get(&key.task)?;
         let end = |address: Address, port: u16| SocketAddr::new(address.into(), u16::from_be(port));
         (open && undeclared).then(|| (namespace, end(key.task, key.port), end(key.client, key.client_port)))

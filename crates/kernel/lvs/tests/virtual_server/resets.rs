@@ -70,6 +70,32 @@ fn clients_that_only_listen_are_told_when_a_task_is_taken_away() {
     }
 }
 
+#[test]
+fn connections_end_with_the_port_that_they_were_made_to() {
+    let mut lab = lab();
+    lab.ports.push(Port(Protocol::Tcp, 8090, 80));
+    lab.sync();
+    let open = |port: u16| {
+        let mut connections = [0; 2].map(|_| {
+            Connection::open(&lab.client.path, format!("192.168.50.10:{port}").parse().unwrap()).unwrap()
+        });
+        let names = connections.each_mut().map(|connection| connection.ask().unwrap().name);
+        assert_eq!(spread(&names).len(), 2);
+        connections
+    };
+    let (mut ended_ones, mut others) = (open(8090), open(8080));
+    lab.ports.pop();
+    lab.sync();
+    for connection in &mut ended_ones {
+        assert!(ended(connection.listen().unwrap_err().kind()));
+    }
+    for connection in &mut others {
+        connection.ask().unwrap();
+    }
+    let refused = ask(&lab.client.path, "192.168.50.10:8090").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
 /// Cuts host 1 off, and lets host 0 know that its tasks are dead.
 fn lose_host_1(lab: &mut Lab) {
     lab.hosts[1].netns.ip("link set eth0 down");
