@@ -43,6 +43,14 @@ pub enum Error {
     Table(String),
 }
 
+/// The kernel's own error number where netlink gave one.
+pub(crate) fn of_netlink(error: shoal_netlink::Error) -> io::Error {
+    match error.errno() {
+        Some(errno) => errno.into(),
+        None => io::Error::other(error),
+    }
+}
+
 impl Error {
     /// The error with all its sources, in one line.
     pub(crate) fn reason(&self) -> String {

@@ -4,11 +4,12 @@
 //! and `linux/pkt_cls.h`.
 
 use super::entries::Mode;
-use super::netlink::{ACKNOWLEDGE, DUMP, Link, Message, REQUEST, find_attribute, put_attribute};
 use super::object::Loaded;
 use super::program::Direction;
 use crate::difference::Found;
-use netlink_sys::protocols::NETLINK_ROUTE;
+use crate::error::of_netlink;
+use shoal_netlink::protocols::NETLINK_ROUTE;
+use shoal_netlink::{Attributes, Request, Socket, read_attributes};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -71,7 +72,7 @@ pub(crate) fn settle(
     before: Option<u32>,
     mode: Mode,
 ) -> io::Result<Option<Found>> {
-    let route = Route::open()?;
+    let mut route = Route::open()?;
     let ours = |filter: &Filter| filter.program == program.id || Some(filter.program) == before;
     let mut held = route.filters(place)?;
     held.retain(ours);
@@ -101,7 +102,7 @@ pub(crate) fn settle(
 
 /// Takes away every filter that runs `program`. The queueing discipline stays: others may use it, and empty it is free.
 pub(crate) fn detach(place: Place, program: u32) -> io::Result<()> {
-    let route = Route::open()?;
+    let mut route = Route::open()?;
     for filter in route.filters(place)?.into_iter().filter(|filter| filter.program == program) {
         route.remove_filter(place, filter)?;
     }
@@ -109,73 +110,67 @@ pub(crate) fn detach(place: Place, program: u32) -> io::Result<()> {
 }
 
 struct Route {
-    link: Link,
+    socket: Socket,
 }
 
 impl Route {
     fn open() -> io::Result<Self> {
-        Ok(Self { link: Link::open(NETLINK_ROUTE)? })
+        Ok(Self { socket: Socket::open(NETLINK_ROUTE).map_err(of_netlink)? })
     }
 
-    fn add_qdisc(&self, place: Place) -> io::Result<()> {
-        let mut message = tc_message(
-            NEW_QDISC,
-            REQUEST | ACKNOWLEDGE | CREATE | EXCLUSIVE,
-            place.interface,
-            CLSACT_HANDLE,
-            CLSACT,
-            0,
-        );
-        message.attribute(KIND, b"clsact\0");
-        match self.link.ask(message) {
-            Ok(_) => Ok(()),
+    fn ask(&mut self, request: &Request) -> io::Result<()> {
+        self.socket.request(request).map(drop).map_err(of_netlink)
+    }
+
+    fn add_qdisc(&mut self, place: Place) -> io::Result<()> {
+        let kind = Attributes::new().text(KIND, "clsact");
+        let header = [place.interface, CLSACT_HANDLE, CLSACT, 0];
+        match self.ask(&request(NEW_QDISC, CREATE | EXCLUSIVE, header, &kind)) {
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            Err(e) => Err(e),
+            result => result,
         }
     }
 
-    fn add_filter(&self, place: Place, program: &Loaded, name: &str) -> io::Result<()> {
+    fn add_filter(&mut self, place: Place, program: &Loaded, name: &str) -> io::Result<()> {
+        let options = Attributes::new()
+            .bytes(BPF_DESCRIPTOR, &program.as_fd().as_raw_fd().to_ne_bytes())
+            .text(BPF_NAME, &format!("shoal:{name}"))
+            .bytes(BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
+        let attributes = Attributes::new().text(KIND, "bpf").nested(OPTIONS, &options);
         // Priority 0 lets the kernel pick a free one.
-        let mut message = tc_message(
-            NEW_FILTER,
-            REQUEST | ACKNOWLEDGE | CREATE | EXCLUSIVE,
-            place.interface,
-            0,
-            place.parent(),
-            u32::from(ALL_PROTOCOLS.to_be()),
-        );
-        message.attribute(KIND, b"bpf\0");
-        let mut options = Vec::new();
-        put_attribute(&mut options, BPF_DESCRIPTOR, &program.as_fd().as_raw_fd().to_ne_bytes());
-        put_attribute(&mut options, BPF_NAME, format!("shoal:{name}\0").as_bytes());
-        put_attribute(&mut options, BPF_FLAGS, &ACT_DIRECT.to_ne_bytes());
-        message.attribute(OPTIONS, &options);
-        self.link.ask(message).map(drop)
+        let header = [place.interface, 0, place.parent(), u32::from(ALL_PROTOCOLS.to_be())];
+        self.ask(&request(NEW_FILTER, CREATE | EXCLUSIVE, header, &attributes))
     }
 
-    fn remove_filter(&self, place: Place, filter: Filter) -> io::Result<()> {
-        let mut message = tc_message(
-            DELETE_FILTER,
-            REQUEST | ACKNOWLEDGE,
-            place.interface,
-            filter.handle,
-            place.parent(),
-            filter.info,
-        );
-        message.attribute(KIND, b"bpf\0");
-        self.link.ask(message).map(drop)
+    fn remove_filter(&mut self, place: Place, filter: Filter) -> io::Result<()> {
+        let kind = Attributes::new().text(KIND, "bpf");
+        let header = [place.interface, filter.handle, place.parent(), filter.info];
+        self.ask(&request(DELETE_FILTER, 0, header, &kind))
     }
 
-    fn filters(&self, place: Place) -> io::Result<Vec<Filter>> {
-        let message = tc_message(GET_FILTER, REQUEST | DUMP, place.interface, 0, place.parent(), 0);
-        let answers = match self.link.ask(message) {
+    fn filters(&mut self, place: Place) -> io::Result<Vec<Filter>> {
+        let header = [place.interface, 0, place.parent(), 0];
+        let all = request(GET_FILTER, 0, header, &Attributes::new());
+        let answers = match self.socket.dump(&all).map_err(of_netlink) {
             Ok(answers) => answers,
             // Without the queueing discipline there are none.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Vec::new(),
             Err(e) => return Err(e),
         };
-        Ok(answers.iter().filter_map(|answer| Filter::parse(answer)).collect())
+        Ok(answers.iter().filter_map(|answer| Filter::parse(&answer.body)).collect())
     }
+}
+
+/// `struct tcmsg`: a family that does not count, interface, handle, parent and info; then attributes.
+fn request(kind: u16, flags: u16, header: [u32; 4], attributes: &Attributes) -> Request {
+    let mut body = vec![0; 4];
+    body.extend(header.into_iter().flat_map(u32::to_ne_bytes));
+    body.extend(attributes.as_bytes());
+    Request { kind, flags, body }
+}
+
+fn find_attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    read_attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 impl Filter {
@@ -188,31 +183,15 @@ impl Filter {
     }
 }
 
-/// `struct tcmsg`.
-fn tc_message(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32, info: u32) -> Message {
-    let mut message = Message::new(kind, flags);
-    message.bytes(&[0; 4]);
-    for word in [interface, handle, parent, info] {
-        message.bytes(&word.to_ne_bytes());
-    }
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_listed_filter_is_read_back() {
-        let mut body = vec![0; 8];
-        for word in [7_u32, CLSACT_INGRESS, 0xc000_0300] {
-            body.extend(word.to_ne_bytes());
-        }
-        put_attribute(&mut body, KIND, b"bpf\0");
-        let mut options = Vec::new();
-        put_attribute(&mut options, BPF_NAME, b"shoal:x\0");
-        put_attribute(&mut options, BPF_ID, &42_u32.to_ne_bytes());
-        put_attribute(&mut body, OPTIONS, &options);
+        let options = Attributes::new().text(BPF_NAME, "shoal:x").bytes(BPF_ID, &42_u32.to_ne_bytes());
+        let attributes = Attributes::new().text(KIND, "bpf").nested(OPTIONS, &options);
+        let body = request(NEW_FILTER, 0, [3, 7, CLSACT_INGRESS, 0xc000_0300], &attributes).body;
         assert_eq!(Filter::parse(&body), Some(Filter { handle: 7, info: 0xc000_0300, program: 42 }));
         assert_eq!(Filter::parse(&body[..20]), None);
     }

@@ -15,7 +15,6 @@ mod idle;
 mod map;
 mod mesh;
 mod namespace;
-mod netlink;
 mod object;
 mod pins;
 mod program;

@@ -3,8 +3,9 @@
 //! Numbers and layouts are those of `linux/sock_diag.h` and `linux/inet_diag.h`.
 
 use super::abi::{Address, PROTOCOL_TCP, PROTOCOL_UDP};
-use super::netlink::{ACKNOWLEDGE, DUMP, Link, Message, REQUEST};
-use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use crate::error::of_netlink;
+use shoal_netlink::protocols::NETLINK_SOCK_DIAG;
+use shoal_netlink::{Request, Socket as Link};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -41,14 +42,14 @@ pub(crate) struct Socket {
 
 /// All TCP and UDP sockets that are bound to a port, of both families.
 pub(crate) fn sockets() -> io::Result<Vec<Socket>> {
-    let link = Link::open(NETLINK_SOCK_DIAG)?;
+    let mut link = Link::open(NETLINK_SOCK_DIAG).map_err(of_netlink)?;
     let mut sockets = Vec::new();
     for protocol in [PROTOCOL_TCP, PROTOCOL_UDP] {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let family = u8::try_from(family).map_err(io::Error::other)?;
-            let all = request(BY_FAMILY, REQUEST | DUMP, [family, protocol], &[0; ID_LENGTH]);
-            let answers = link.ask(all)?;
-            sockets.extend(answers.iter().filter_map(|answer| Socket::parse(answer, protocol)));
+            let all = request(BY_FAMILY, [family, protocol], &[0; ID_LENGTH]);
+            let answers = link.dump(&all).map_err(of_netlink)?;
+            sockets.extend(answers.iter().filter_map(|answer| Socket::parse(&answer.body, protocol)));
         }
     }
     Ok(sockets)
@@ -60,10 +61,10 @@ pub(crate) fn sockets() -> io::Result<Vec<Socket>> {
 /// A kernel without `CONFIG_INET_DIAG_DESTROY` leaves connections to their own timers; then there are none.
 pub(crate) fn destroy(doomed: impl Fn(&Socket) -> bool) -> io::Result<Vec<Socket>> {
     let mut destroyed = Vec::new();
-    let link = Link::open(NETLINK_SOCK_DIAG)?;
+    let mut link = Link::open(NETLINK_SOCK_DIAG).map_err(of_netlink)?;
     for socket in sockets()?.into_iter().filter(doomed) {
-        let end = request(DESTROY, REQUEST | ACKNOWLEDGE, [socket.family, socket.protocol], &socket.id);
-        match link.ask(end) {
+        let end = request(DESTROY, [socket.family, socket.protocol], &socket.id);
+        match link.request(&end).map_err(of_netlink) {
             Ok(_) => destroyed.push(socket),
             // It is closed by now.
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
@@ -75,12 +76,11 @@ pub(crate) fn destroy(doomed: impl Fn(&Socket) -> bool) -> io::Result<Vec<Socket
 }
 
 /// `struct inet_diag_req_v2`, for sockets in any state.
-fn request(kind: u16, flags: u16, [family, protocol]: [u8; 2], id: &[u8; ID_LENGTH]) -> Message {
-    let mut message = Message::new(kind, flags);
-    message.bytes(&[family, protocol, 0, 0]);
-    message.bytes(&u32::MAX.to_ne_bytes());
-    message.bytes(id);
-    message
+fn request(kind: u16, [family, protocol]: [u8; 2], id: &[u8; ID_LENGTH]) -> Request {
+    let mut body = vec![family, protocol, 0, 0];
+    body.extend(u32::MAX.to_ne_bytes());
+    body.extend(id);
+    Request { kind, flags: 0, body }
 }
 
 impl Socket {
