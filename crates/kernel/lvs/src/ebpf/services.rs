@@ -126,8 +126,14 @@ pub(crate) struct Plan {
 pub(crate) fn plan(table: &Table, held: &Held) -> Plan {
     let by_task =
         held.servers.iter().map(|(number, server)| ((server.service, server.task), *number)).collect();
-    let mut planner =
-        Planner { held, by_task, next: held.next, plan: Plan::default(), kept: Kept::default() };
+    let mut planner = Planner {
+        held,
+        access: HeldAccess::of(held),
+        by_task,
+        next: held.next,
+        plan: Plan::default(),
+        kept: Kept::default(),
+    };
     let networks = planner.networks(table);
     for (key, service) in &table.services {
         match kernel_key(key, &networks) {
@@ -174,8 +180,29 @@ struct Kept {
     published_on: BTreeSet<ServiceAddress>,
 }
 
+/// What the kernel holds of access, by service.
+#[derive(Debug, Default)]
+struct HeldAccess {
+    allowed: HashMap<u32, BTreeSet<AllowKey>>,
+    published_on: HashMap<u32, BTreeSet<ServiceAddress>>,
+}
+
+impl HeldAccess {
+    fn of(held: &Held) -> Self {
+        let mut access = Self::default();
+        for key in &held.allowed {
+            access.allowed.entry(key.service).or_default().insert(*key);
+        }
+        for key in &held.published_on {
+            access.published_on.entry(key.service).or_default().insert(*key);
+        }
+        access
+    }
+}
+
 struct Planner<'a> {
     held: &'a Held,
+    access: HeldAccess,
     /// Numbers of real servers by service and task.
     by_task: HashMap<(u32, [u8; 28]), u32>,
     next: NextNumbers,
@@ -274,13 +301,12 @@ impl Planner<'_> {
         let addresses = access.addresses.iter().flatten();
         let published_on: BTreeSet<ServiceAddress> =
             addresses.map(|address| ServiceAddress { service, address: (*address).into() }).collect();
-        let missing = allowed.difference(&self.held.allowed).map(|key| Step::PutAllowed(*key));
-        let mut steps: Vec<Step> = missing.collect();
-        let missing = published_on.difference(&self.held.published_on).map(|key| Step::PutPublishedOn(*key));
-        steps.extend(missing);
-        let too_many = self.held.allowed.iter().any(|key| key.service == service && !allowed.contains(key))
-            || self.held.published_on.iter().any(|key| key.service == service && !published_on.contains(key));
-        let differs = too_many || !steps.is_empty();
+        let held_allowed = self.access.allowed.remove(&service).unwrap_or_default();
+        let held_on = self.access.published_on.remove(&service).unwrap_or_default();
+        let differs = allowed != held_allowed || published_on != held_on;
+        let mut steps: Vec<Step> =
+            allowed.difference(&held_allowed).map(|key| Step::PutAllowed(*key)).collect();
+        steps.extend(published_on.difference(&held_on).map(|key| Step::PutPublishedOn(*key)));
         let flags = if allowed.is_empty() { 0 } else { SERVICE_RESTRICTED }
             | if access.addresses.is_some() { SERVICE_ON_ADDRESSES } else { 0 };
         self.plan.steps.extend(steps);
