@@ -8,13 +8,15 @@ use std::collections::BinaryHeap;
 /// Slots that are worth their cost when the counts are far apart; with more servers than a quarter of that, a ring is as
 /// long as rings get.
 const SLOTS: usize = 1024;
+/// Rounds that everyone takes part in.
+const ROUNDS: u128 = 2;
 
 /// Walking the ring once evens out the connections by weight, like water poured into glasses: the slots go one by one to
 /// the server that has the fewest connections for its weight, those that it would get here counted in.
 ///
 /// How many slots: as many connections as the others lack to be as full as the fullest, or half of all connections if
-/// that is more, and one round. So few connections more on one server do not keep it out when many come and go before the
-/// counts are told again. Every server has one slot at least: a count may be old.
+/// that is more, and two rounds. So a few connections more on one server do not keep it out while many come and go before
+/// the counts are told again. Every server has one slot at least: a count may be old.
 pub(super) fn ring(candidates: &[Candidate<'_>]) -> Vec<u16> {
     let mut slots = vec![0_u64; candidates.len()];
     let mut queue: BinaryHeap<_> =
@@ -50,7 +52,7 @@ fn ring_length(candidates: &[Candidate<'_>]) -> usize {
     let fullest = candidates.iter().map(|c| per_weight(count(c), c)).max().unwrap_or(0);
     let as_full = |c: &Candidate<'_>| (fullest * u128::from(c.weight)) >> 32;
     let lacking: u128 = candidates.iter().map(|c| as_full(c).saturating_sub(count(c))).sum();
-    usize::try_from(lacking.max(all / 2).saturating_add(round)).map_or(most, |slots| slots.min(most))
+    usize::try_from(lacking.max(all / 2).saturating_add(round * ROUNDS)).map_or(most, |slots| slots.min(most))
 }
 
 #[cfg(test)]
@@ -70,16 +72,16 @@ mod tests {
 
     #[test]
     fn what_is_missing_to_the_fullest_comes_first() {
-        assert_eq!(slots(&[1, 1], &[10, 0]), [1, 11]);
-        assert_eq!(slots(&[1, 1, 1], &[4, 4, 0]), [1, 1, 5]);
-        assert_eq!(slots(&[2, 1], &[0, 3]), [8, 1], "six for twice the weight, and a round");
-        assert_eq!(slots(&[1, 1, 1], &[7, 7, 7]), [5, 4, 4], "half of the 21, and a round");
+        assert_eq!(slots(&[1, 1], &[10, 0]), [2, 12]);
+        assert_eq!(slots(&[1, 1, 1], &[4, 4, 0]), [2, 2, 6]);
+        assert_eq!(slots(&[2, 1], &[0, 3]), [10, 2], "six for twice the weight, and two rounds");
+        assert_eq!(slots(&[1, 1, 1], &[7, 7, 7]), [6, 5, 5], "half of the 21, and two rounds");
     }
 
     #[test]
     fn a_small_difference_between_many_is_a_small_difference_of_shares() {
         let shares = slots(&[1, 1], &[510, 490]);
-        assert_eq!(shares, [241, 261]);
+        assert_eq!(shares, [242, 262]);
     }
 
     #[test]
