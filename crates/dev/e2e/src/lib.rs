@@ -25,6 +25,8 @@ pub const HOSTS: [&str; 3] = [MANAGER, WORKER1, WORKER2];
 pub const CLIENT: &str = "client";
 /// Its address.
 pub const CLIENT_ADDRESS: &str = "192.168.50.100";
+/// Its IPv6 address in a lab that has them.
+pub const CLIENT_ADDRESS6: &str = "fd00:50::100";
 
 /// How long anything may take that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,6 +41,15 @@ const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 pub fn address(host: &str) -> String {
     let index = HOSTS.iter().position(|h| *h == host).expect("a host of the lab");
     format!("192.168.50.{}", 11 + index)
+}
+
+/// The IPv6 address of a host in a lab that has them.
+///
+/// # Panics
+/// If there is no such host.
+pub fn address6(host: &str) -> String {
+    let index = HOSTS.iter().position(|h| *h == host).expect("a host of the lab");
+    format!("fd00:50::{}", 11 + index)
 }
 
 /// What a command printed.
@@ -99,6 +110,16 @@ impl Lab {
     pub fn swarm() -> Self {
         let lab = Self::new();
         lab.lab(&["up", "--nodes", "3"]).ok();
+        lab
+    }
+
+    /// The same with IPv6 addresses beside the others, and an IPv6 address pool.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn dual_stack() -> Self {
+        let lab = Self::new();
+        lab.lab(&["up", "--nodes", "3", "--ipv6"]).ok();
         lab
     }
 

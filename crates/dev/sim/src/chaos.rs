@@ -249,7 +249,9 @@ fn remove_service(world: &mut World, dice: &mut ChaCha12Rng) {
 }
 
 fn create_network(world: &mut World, dice: &mut ChaCha12Rng) {
-    let spec = NetworkSpec { name: format!("net{}", dice.random_range(0..5)), ..NetworkSpec::default() };
+    let number = dice.random_range(0..5);
+    let spec =
+        NetworkSpec { name: format!("net{number}"), enable_ipv6: number % 2 == 1, ..NetworkSpec::default() };
     let (state, now) = (world.state().clone(), world.now);
     let admitted = admit::create_network(&state, spec, "overlay", now, &mut world.rng);
     if let Ok(network) = admitted {

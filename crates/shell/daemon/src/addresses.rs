@@ -1,6 +1,6 @@
 //! The addresses given to `docker swarm init` and `join`: an address or an interface's name, with or without a port.
 
-use shoal_host::HostFacts;
+use shoal_host::{HostFacts, Interface};
 use shoal_wire::ApiError;
 use std::net::{IpAddr, SocketAddr};
 
@@ -69,21 +69,30 @@ fn resolve(text: &str, facts: &HostFacts) -> Result<(IpAddr, Option<u16>), ApiEr
             let interface = interface.ok_or_else(|| {
                 ApiError::bad_request(format!("could not find the local address or interface {name:?}"))
             })?;
-            let address = interface.addresses.iter().map(ipnet::IpNet::addr).find(IpAddr::is_ipv4);
-            let address = address.ok_or_else(|| {
-                ApiError::bad_request(format!("interface {name} has no usable IPv4 address"))
-            })?;
+            let address = usable(interface)
+                .next()
+                .ok_or_else(|| ApiError::bad_request(format!("interface {name} has no usable IP address")))?;
             Ok((address, port))
         }
         None => Err(ApiError::bad_request(format!("invalid address {text:?}"))),
     }
 }
 
+/// An interface's addresses that reach beyond its link: those of IPv4, or of IPv6 where it has no other.
+fn usable(interface: &Interface) -> impl Iterator<Item = IpAddr> {
+    let mut found: Vec<IpAddr> = interface.addresses.iter().map(ipnet::IpNet::addr).collect();
+    found.retain(|address| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    });
+    let has_ipv4 = found.iter().any(IpAddr::is_ipv4);
+    found.into_iter().filter(move |address| address.is_ipv4() == has_ipv4)
+}
+
 /// The host's only address, or Docker's complaint that there are several.
 fn only_address(facts: &HostFacts) -> Result<IpAddr, ApiError> {
-    let usable = facts.interfaces.iter().filter(|i| i.up && !i.loopback);
-    let mut found =
-        usable.flat_map(|i| i.addresses.iter().filter(|a| a.addr().is_ipv4()).map(|a| (a.addr(), &i.name)));
+    let up = facts.interfaces.iter().filter(|i| i.up && !i.loopback);
+    let mut found = up.flat_map(|i| usable(i).map(|address| (address, &i.name)));
     let Some((address, name)) = found.next() else {
         return Err(ApiError::bad_request(
             "could not find the system's IP address - specify one with --advertise-addr",
@@ -100,22 +109,37 @@ fn only_address(facts: &HostFacts) -> Result<IpAddr, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shoal_host::Interface;
 
-    fn facts() -> HostFacts {
-        let interface = |name: &str, address: &str| Interface {
+    fn with_uplink(addresses: &[&str]) -> HostFacts {
+        let interface = |name: &str, addresses: &[&str]| Interface {
             name: name.to_owned(),
             ifindex: 1,
             mtu: 1500,
-            addresses: vec![address.parse().unwrap()],
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             up: true,
             loopback: name == "lo",
             has_default_route: false,
         };
         HostFacts {
-            interfaces: vec![interface("lo", "127.0.0.1/8"), interface("eth0", "192.168.50.11/24")],
+            interfaces: vec![interface("lo", &["127.0.0.1/8", "::1/128"]), interface("eth0", addresses)],
             ..HostFacts::default()
         }
+    }
+
+    fn facts() -> HostFacts {
+        with_uplink(&["192.168.50.11/24"])
+    }
+
+    #[test]
+    fn ipv6_counts_where_there_is_no_ipv4() {
+        let both = with_uplink(&["fd00:50::11/64", "192.168.50.11/24", "fe80::1/64"]);
+        assert_eq!(advertise("", 2377, &both).unwrap().to_string(), "192.168.50.11:2377");
+        let six = with_uplink(&["fe80::1/64", "fd00:50::11/64"]);
+        assert_eq!(advertise("", 2377, &six).unwrap().to_string(), "[fd00:50::11]:2377");
+        assert_eq!(data_path("eth0", &six).unwrap().unwrap().to_string(), "fd00:50::11");
+        assert_eq!(advertise("[fd00:50::11]:9000", 2377, &six).unwrap().to_string(), "[fd00:50::11]:9000");
+        let link_only = with_uplink(&["fe80::1/64"]);
+        assert!(data_path("eth0", &link_only).unwrap_err().message.contains("no usable IP address"));
     }
 
     #[test]
