@@ -17,8 +17,9 @@ const STACK_BYTES: usize = 128 * 1024;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_mins(2);
-/// How long a client that has just connected may take to ask, once the server is stopping.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How long a client that is connected may take to ask once more, after the server was told to stop: a request that is on
+/// its way is still answered, and its answer says that it is the last.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How long a client may take to take an answer.
 const TAKE: Duration = Duration::from_secs(10);
 
@@ -90,7 +91,7 @@ fn converse(shared: &Shared, mut stream: TcpStream, peer: SocketAddr) -> io::Res
     stream.set_write_timeout(Some(TAKE))?;
     let mut buffer = Vec::new();
     let mut silent_since = Instant::now();
-    let mut answered = false;
+    let mut stopping_since = None;
     loop {
         match head::next(&mut stream, &mut buffer)? {
             Came::Head(head) if head.is_http() => {
@@ -100,7 +101,6 @@ fn converse(shared: &Shared, mut stream: TcpStream, peer: SocketAddr) -> io::Res
                 if !alive {
                     return stream.shutdown(Shutdown::Write);
                 }
-                answered = true;
                 silent_since = Instant::now();
             }
             Came::Head(_) => {
@@ -117,13 +117,12 @@ fn converse(shared: &Shared, mut stream: TcpStream, peer: SocketAddr) -> io::Res
             }
             Came::End => return Ok(()),
             Came::Silence => {
-                let stopping = shared.stopping.load(Ordering::Relaxed);
-                let patience = match (stopping, answered) {
-                    (true, true) => Duration::ZERO,
-                    (true, false) => FIRST_REQUEST,
-                    (false, _) => SILENCE,
+                let over = if shared.stopping.load(Ordering::Relaxed) {
+                    stopping_since.get_or_insert_with(Instant::now).elapsed() >= LAST_REQUEST
+                } else {
+                    silent_since.elapsed() >= SILENCE
                 };
-                if silent_since.elapsed() >= patience {
+                if over {
                     return Ok(());
                 }
             }

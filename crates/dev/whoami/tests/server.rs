@@ -154,6 +154,8 @@ fn it_finishes_its_answers_and_ends_well() {
     while TcpStream::connect(("127.0.0.1", server.port)).is_ok() {
         assert!(Instant::now() < deadline, "the port is still open");
     }
+    idle.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(one_answer(&mut idle).contains("Connection: close"), "a kept connection is told that it is over");
     late.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(one_answer(&mut late).contains("Connection: close"), "a client that was connected is served");
     let answer = one_answer(&mut slow);
