@@ -30,6 +30,11 @@ pub trait Brain {
         shoal_control::assign(state, liveness, node)
     }
 
+    /// Finds the tasks that no node gives new connections any more; true if there are new ones.
+    fn withdraw(&self, liveness: &mut Liveness, state: &State, now: Timestamp) -> bool {
+        liveness.withdraw(state, now)
+    }
+
     /// How many committed entries a new leader starts from, of `committed`.
     fn recover(&self, committed: usize) -> usize {
         committed

@@ -3,9 +3,14 @@
 
 use rand::{Rng, RngCore};
 use shoal_model::task::ContainerStatus;
-use shoal_model::{Assignment, NodeId, TaskAssignment, TaskId, TaskReport, TaskState, TaskStatus, Timestamp};
+use shoal_model::{
+    Assignment, NetworkId, NodeId, TaskAssignment, TaskId, TaskReport, TaskState, TaskStatus, Timestamp,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How long a host waits for a task's withdrawal.
+const WITHDRAWAL_MAX: Duration = Duration::from_secs(5);
 
 /// How an image behaves, on every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +58,8 @@ pub struct Container {
     /// When its next step is done.
     step_at: Timestamp,
     stopping: bool,
+    /// When the host heard that it is to stop.
+    told_at: Option<Timestamp>,
     /// What the task's assignment said when it was last seen.
     task: TaskAssignment,
 }
@@ -122,9 +129,10 @@ impl Host {
         })
     }
 
-    /// Moves every container as far as it gets by now.
-    pub fn step(&mut self, around: &Surroundings<'_>, rng: &mut dyn RngCore) {
-        let Some(held) = &self.held else { return };
+    /// Moves every container as far as it gets by now; answers which of them stop because they are withdrawn.
+    pub fn step(&mut self, around: &Surroundings<'_>, rng: &mut dyn RngCore) -> Vec<TaskId> {
+        let mut released = Vec::new();
+        let Some(held) = &self.held else { return released };
         // What the managers know to have ended is only remembered.
         for (id, task) in held.tasks.iter().filter(|(_, task)| !task.known.is_terminal()) {
             let container =
@@ -132,14 +140,26 @@ impl Host {
             container.task = task.clone();
         }
         for (id, container) in &mut self.containers {
-            let wanted = held.tasks.get(id).is_some_and(|task| task.desired <= TaskState::Running);
-            if !wanted && !container.stopping {
+            let told = held.tasks.get(id);
+            let wanted = told.is_some_and(|task| task.desired <= TaskState::Running);
+            if !wanted && !container.stopping && container.has_drained(told, around.now) {
+                if told.is_some_and(|task| task.withdrawn) && !container.status.state.is_terminal() {
+                    released.push(id.clone());
+                }
                 container.stop(around, rng);
             }
             container.advance(around, rng);
         }
         self.containers
             .retain(|id, container| held.tasks.contains_key(id) || !container.status.state.is_terminal());
+        released
+    }
+
+    /// Whether a container on this network has not ended.
+    pub fn is_on(&self, network: &NetworkId) -> bool {
+        let live = self.containers.values().filter(|container| !container.status.state.is_terminal());
+        live.flat_map(|container| &container.task.attachments)
+            .any(|attachment| &attachment.network == network)
     }
 
     /// What the managers do not know yet.
@@ -166,6 +186,7 @@ impl Container {
             status: TaskStatus { state: TaskState::Accepted, ..TaskStatus::default() },
             step_at: now,
             stopping: false,
+            told_at: None,
             task: task.clone(),
         };
         // Tasks are one-shot: one that had been started here before is not started again.
@@ -185,6 +206,18 @@ impl Container {
         }
         self.status.container =
             Some(ContainerStatus { container_id: "0".repeat(64), pid: 0, exit_code: code });
+    }
+
+    /// Whether it may be stopped: nobody gives it new connections any more, or nobody ever did, or nobody says so for too
+    /// long.
+    fn has_drained(&mut self, told: Option<&TaskAssignment>, now: Timestamp) -> bool {
+        let told_at = *self.told_at.get_or_insert(now);
+        told.is_none_or(|task| {
+            task.withdrawn
+                || task.known != TaskState::Running
+                || task.attachments.is_empty()
+                || now.since(told_at) >= WITHDRAWAL_MAX
+        })
     }
 
     fn stop(&mut self, around: &Surroundings<'_>, rng: &mut dyn RngCore) {

@@ -26,6 +26,8 @@ const HOST_STEP: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Between two looks of the leader at what is due anyway.
 const PULSE: Duration = Duration::from_secs(1);
+/// Between two looks of the leader for silent nodes.
+const LISTEN: Duration = Duration::from_millis(100);
 /// How long a commit takes.
 const COMMIT: Duration = Duration::from_millis(5);
 /// How long managers wait before they elect another leader.
@@ -37,11 +39,13 @@ pub(crate) enum Event {
     HostStep(NodeId),
     Heartbeat(NodeId),
     HeartbeatArrives { node: NodeId, held: u64, term: u64 },
+    WordArrives { node: NodeId, held: u64, term: u64 },
     ReportsArrive { reports: Vec<TaskReport>, term: u64 },
     AssignmentArrives { node: NodeId, assignment: Box<Assignment> },
     Commit { source: Source, entry: Entry, term: u64 },
     Follow(usize),
     Pulse,
+    Listen,
     Think,
 }
 
@@ -49,6 +53,8 @@ pub(crate) enum Event {
 pub struct World {
     pub(crate) now: Timestamp,
     pub(crate) rng: ChaCha12Rng,
+    /// For what is said so often that it should not stir everything else.
+    whispers: ChaCha12Rng,
     queue: BTreeMap<(Timestamp, u64), Event>,
     sequence: u64,
     brain: Box<dyn Brain>,
@@ -90,6 +96,7 @@ impl World {
             leaderless_since: None,
             thinks_at: None,
             rng,
+            whispers: ChaCha12Rng::seed_from_u64(seed ^ 0x3417),
         };
         world.found(&ids, managers);
         world
@@ -120,6 +127,7 @@ impl World {
         }
         self.later(Duration::ZERO, Event::Think);
         self.later(PULSE, Event::Pulse);
+        self.later(LISTEN, Event::Listen);
     }
 
     /// The state as the leader knows it, or the first manager while there is none.
@@ -155,7 +163,7 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Result<(), Broken> {
         match event {
-            Event::HostStep(node) => self.host_step(&node),
+            Event::HostStep(node) => self.host_step(&node)?,
             Event::Heartbeat(node) => self.heartbeat(&node),
             Event::HeartbeatArrives { node, held, term } => {
                 if term == self.managers.term && self.leading() {
@@ -167,6 +175,11 @@ impl World {
                     if held != self.state().index() {
                         self.dispatch_to(&node)?;
                     }
+                }
+            }
+            Event::WordArrives { node, held, term } => {
+                if term == self.managers.term && self.leading() {
+                    self.hear(&node, held)?;
                 }
             }
             Event::ReportsArrive { reports, term } => {
@@ -183,6 +196,7 @@ impl World {
             Event::Commit { source, entry, term } => self.commit(source, entry, term)?,
             Event::Follow(nth) => self.follow(nth),
             Event::Pulse => self.pulse()?,
+            Event::Listen => self.listen()?,
             Event::Think => self.think()?,
         }
         Ok(())
@@ -197,16 +211,50 @@ impl World {
         self.managers.leader().is_some_and(|leader| self.is_up(&leader.id))
     }
 
-    fn host_step(&mut self, node: &NodeId) {
+    fn host_step(&mut self, node: &NodeId) -> Result<(), Broken> {
         self.later(HOST_STEP, Event::HostStep(node.clone()));
         let around = Surroundings { now: self.now, images: &self.images, pace: self.pace };
-        let Some(host) = self.hosts.get_mut(node).filter(|host| host.up) else { return };
-        host.step(&around, &mut self.rng);
-        let reports = host.reports();
+        let Some(host) = self.hosts.get_mut(node).filter(|host| host.up) else { return Ok(()) };
+        let released = host.step(&around, &mut self.rng);
+        let (reports, held, term) = (host.reports(), host.version(), self.managers.term);
         if !reports.is_empty() {
-            let term = self.managers.term;
             self.send_to_leader(node, Event::ReportsArrive { reports, term });
         }
+        if let Some(leader) = self.managers.leader()
+            && let Some(delay) = self.links.carry(node, &leader.id, &mut self.whispers)
+        {
+            self.later(delay, Event::WordArrives { node: node.clone(), held, term });
+        }
+        self.watch.released(&released, &self.hosts)
+    }
+
+    /// A node says that it is alive and what it holds.
+    fn hear(&mut self, node: &NodeId, held: u64) -> Result<(), Broken> {
+        let suspected = self.liveness.suspected.contains(node);
+        self.liveness.heard(node, self.now);
+        self.liveness.settled(node, held);
+        self.look_at_liveness(suspected)
+    }
+
+    /// Looks for silent nodes.
+    fn listen(&mut self) -> Result<(), Broken> {
+        self.later(LISTEN, Event::Listen);
+        if !self.leads_a_majority() {
+            return Ok(());
+        }
+        let state = self.state().clone();
+        let suspicion = self.liveness.suspect_silent(&state, self.now);
+        self.look_at_liveness(suspicion.news)
+    }
+
+    /// Tells the nodes, if it is news to them.
+    fn look_at_liveness(&mut self, news: bool) -> Result<(), Broken> {
+        let state = self.state().clone();
+        let withdrawn = self.brain.withdraw(&mut self.liveness, &state, self.now);
+        if withdrawn {
+            self.watch.withdrawn(self.now, &state, &self.liveness);
+        }
+        if news || withdrawn { self.dispatch() } else { Ok(()) }
     }
 
     fn heartbeat(&mut self, node: &NodeId) {
@@ -301,10 +349,6 @@ impl World {
         self.later(PULSE, Event::Pulse);
         if self.leads_a_majority() {
             self.leaderless_since = None;
-            let state = self.state().clone();
-            if self.liveness.suspect_overdue(&state, self.now) {
-                self.dispatch()?;
-            }
             self.after_commit();
             return Ok(());
         }

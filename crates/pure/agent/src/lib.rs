@@ -4,8 +4,9 @@
 //! [`declare`] (every network namespace as it should be), [`diff`] (the repairs that lead there), [`plan`] (the next
 //! steps of the containers), [`reports`] (what the managers are told of the tasks), [`table`] (what the balancer holds,
 //! with its rings), [`deviations`] and [`digest`] (what is not so, and of what), [`zones`] (what each sandbox resolves),
-//! [`next_wake`] (when to look again although nothing happened), and the names of everything on the node ([`names`]).
-//! Start, normal work, daemon restart and teardown are the same functions: teardown is [`diff`] from nothing declared.
+//! [`draining`] (how far tasks are with leaving), [`next_wake`] (when to look again although nothing happened), and the
+//! names of everything on the node ([`names`]). Start, normal work, daemon restart and teardown are the same functions:
+//! teardown is [`diff`] from nothing declared.
 //!
 //! Must never: read a clock, a random source, a file or a socket; keep state between calls; spawn; be async; know how a
 //! repair is carried out.
@@ -21,6 +22,7 @@ mod deviations;
 mod diff;
 mod digest;
 mod facts;
+mod inbound;
 mod network;
 mod table;
 mod task;
@@ -32,8 +34,9 @@ pub use deviations::deviations;
 pub use diff::diff;
 pub use digest::digest;
 pub use facts::LocalFacts;
+pub use inbound::live_inbound;
 pub use network::declare;
 pub use table::table;
-pub use task::{plan, reports};
+pub use task::{draining, plan, reports};
 pub use wake::next_wake;
 pub use zone::zones;

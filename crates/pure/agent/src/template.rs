@@ -65,6 +65,7 @@ mod tests {
             host_ports: Vec::new(),
             start_after: Timestamp::default(),
             container_name: "whoami.3.x".to_owned(),
+            withdrawn: false,
         }
     }
 

@@ -1,12 +1,13 @@
 //! When to look again although nothing happened.
 
 use crate::retry;
-use crate::task::life;
+use crate::task::{drain, life};
 use shoal_model::assignment::ContainerState;
 use shoal_model::{Assignment, Observed, Timestamp};
 
 /// The next time at which [`crate::plan`] or [`crate::reports`] may answer otherwise than now by the clock alone: a
-/// task's start time, the end of a pause after a failure, the end of a grace period. `None` if only an event can
+/// task's start time, the end of a pause after a failure, the end of a grace period, the next count of the connections
+/// of a task that drains. `None` if only an event can
 /// change anything.
 pub fn next_wake(assignment: &Assignment, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let wanted = || assignment.tasks.values().filter(|task| life::is_wanted(task));
@@ -15,5 +16,7 @@ pub fn next_wake(assignment: &Assignment, observed: &Observed, now: Timestamp) -
     let running =
         observed.containers.iter().filter(|(_, c)| matches!(c.state, ContainerState::Running { .. }));
     let stops = running.filter_map(|(id, c)| life::grace_over(assignment.tasks.get(id), c));
-    starts.chain(retries).chain(stops).filter(|time| *time > now).min()
+    let leaving = assignment.tasks.values().filter(|task| life::is_running(&task.id, observed));
+    let drained = leaving.filter_map(|task| drain::next_look(task, observed, now));
+    starts.chain(retries).chain(stops).chain(drained).filter(|time| *time > now).min()
 }

@@ -24,7 +24,7 @@ pub fn assign(state: &State, liveness: &Liveness, node: &NodeId) -> Assignment {
         if is_the_nodes(task) {
             refer_to_data(state, task, &mut assignment);
         }
-        assignment.tasks.insert(task.id.clone(), task_assignment(state, task));
+        assignment.tasks.insert(task.id.clone(), task_assignment(state, liveness, task));
     }
     let ingress = state.ingress_network().map(|network| network.id.clone());
     let of_tasks = tasks
@@ -50,11 +50,11 @@ fn is_remembered(task: &Task) -> bool {
 }
 
 /// A task is the node's to work on, and has its addresses, until the node has told that it ended.
-fn is_the_nodes(task: &Task) -> bool {
+pub(crate) fn is_the_nodes(task: &Task) -> bool {
     (TaskState::Assigned..=TaskState::Running).contains(&task.status.state)
 }
 
-fn task_assignment(state: &State, task: &Task) -> TaskAssignment {
+fn task_assignment(state: &State, liveness: &Liveness, task: &Task) -> TaskAssignment {
     let service = state.services().get(&task.service);
     TaskAssignment {
         id: task.id.clone(),
@@ -71,6 +71,7 @@ fn task_assignment(state: &State, task: &Task) -> TaskAssignment {
         host_ports: task.host_ports.clone(),
         start_after: task.start_after,
         container_name: task.container_name(),
+        withdrawn: liveness.withdrawn.contains(&task.id),
     }
 }
 
@@ -144,9 +145,10 @@ fn fill_in_nodes(state: &State, networks: &mut BTreeMap<NetworkId, NetworkAssign
 }
 
 fn fill_in_tasks(state: &State, liveness: &Liveness, networks: &mut BTreeMap<NetworkId, NetworkAssignment>) {
+    let trusted = trusted_services(state, liveness);
     for node in state.nodes().values() {
         let down = is_down(node);
-        let doubtful = down || liveness.suspected.contains(&node.id);
+        let doubtful = liveness.suspected.contains(&node.id);
         for task in state.tasks_of_node(&node.id).filter(|task| is_the_nodes(task)) {
             for attachment in &task.attachments {
                 let Some(assigned) = networks.get_mut(&attachment.network) else { continue };
@@ -162,11 +164,25 @@ fn fill_in_tasks(state: &State, liveness: &Liveness, networks: &mut BTreeMap<Net
                     assigned.peers.insert(node.id.clone(), tunnel);
                 }
                 let connections = liveness.connections.of(&task.service, &task.id);
+                let doubtful = doubtful && trusted.contains(&task.service);
                 let weight = if task.serves() && !doubtful { asked_weight(state, task, node) } else { 0 };
-                serve(&mut assigned.services, task, attachment, (addresses, mac, weight, connections));
+                // A server of a node that is down is none: what still goes to it is cut.
+                if !down {
+                    serve(&mut assigned.services, task, attachment, (addresses, mac, weight, connections));
+                }
             }
         }
     }
+}
+
+/// Services of which a task serves on a node that is not in doubt. Suspicion alone never takes a service its last
+/// servers: where all of them are suspected, it is more likely that the leader is cut off, and trying costs nothing.
+fn trusted_services(state: &State, liveness: &Liveness) -> BTreeSet<ServiceId> {
+    let trusted =
+        state.nodes().values().filter(|node| !is_down(node) && !liveness.suspected.contains(&node.id));
+    let tasks = trusted.flat_map(|node| state.tasks_of_node(&node.id).map(move |task| (node, task)));
+    let serving = tasks.filter(|(node, task)| task.serves() && asked_weight(state, task, node) > 0);
+    serving.map(|(_, task)| task.service.clone()).collect()
 }
 
 /// The share that the labels ask for: the containers' label wins over the service's.

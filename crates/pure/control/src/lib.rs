@@ -23,11 +23,12 @@ mod reap;
 mod schedule;
 mod service_status;
 mod tick;
+mod withdraw;
 
 pub use assign::assign;
 pub use bootstrap::{Founding, bootstrap, ingress_network};
 pub use connections::ClusterConnections;
-pub use liveness::{Liveness, heartbeat_period};
+pub use liveness::{Liveness, Suspicion, heartbeat_period};
 pub use orchestrate::is_up_to_date;
 pub use plan::{AllocationTrouble, Leaving, Plan, Report};
 pub use service_status::{ServiceStatus, service_status};

@@ -56,6 +56,9 @@ pub struct TaskAssignment {
     pub start_after: Timestamp,
     /// The name of its container.
     pub container_name: String,
+    /// Of a task that is to stop: no node gives it new connections any more, as the nodes themselves have said.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 /// One network of a node.
@@ -146,6 +149,20 @@ pub struct Observed {
     pub images: BTreeMap<String, ImageState>,
     /// What went wrong with a task's last step, if anything.
     pub failures: BTreeMap<TaskId, StepFailure>,
+    /// How far the tasks are with leaving that were told to stop while their containers ran.
+    #[serde(default)]
+    pub draining: BTreeMap<TaskId, Draining>,
+}
+
+/// How far a task is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// When this node first heard that it is to stop.
+    pub told_at: Timestamp,
+    /// When this node first heard that no node gives it new connections any more.
+    pub withdrawn_at: Option<Timestamp>,
+    /// Live connections from outside to its listening ports; once its container was told to stop, those of that moment.
+    pub connections: u32,
 }
 
 /// Whether an image is there.

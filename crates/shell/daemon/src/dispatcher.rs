@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 const QUEUE: usize = 64;
 /// A node's assignment is computed anew at least this often.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Versions of an assignment that a node may be behind and still be understood when it says what it holds.
+const VERSIONS: usize = 100;
 /// A write that loses a race is tried this often.
 const WRITE_TRIES: usize = 10;
 /// Reports that could not be written are tried again after this time.
@@ -185,7 +187,9 @@ impl ManagerService for Dispatcher {
         let assignments = watch::Sender::new(Arc::new(assign(&state, &self.manager.liveness(), &node)));
         let managers = watch::Sender::new(manager_addresses(&self.manager));
         let period = watch::Sender::new(shoal_control::heartbeat_period(&state));
+        let (heard_by, of) = (self.manager.clone(), node.clone());
         let inputs = SessionInputs {
+            heard: Box::new(move || heard_by.heard_of(&of)),
             assignments: assignments.subscribe(),
             managers: managers.subscribe(),
             heartbeat_period: period.subscribe(),
@@ -196,7 +200,16 @@ impl ManagerService for Dispatcher {
         sessions.retain(|_, say| !say.is_closed());
         sessions.insert(node.clone(), say);
         drop(sessions);
-        let serving = Serving { manager: self.manager.clone(), node, assignments, managers, period };
+        self.manager.unsettled(&node);
+        let serving = Serving {
+            manager: self.manager.clone(),
+            node,
+            assignments,
+            managers,
+            period,
+            valid_until: BTreeMap::new(),
+            holds: 0,
+        };
         self.group.spawn(serving.run(heard));
         Ok(drive_session(inputs, inbound))
     }
@@ -289,11 +302,16 @@ struct Serving {
     assignments: watch::Sender<Arc<Assignment>>,
     managers: watch::Sender<Vec<String>>,
     period: watch::Sender<Duration>,
+    /// Up to which log index each of the last assignments was what the node should hold, by version: later entries may
+    /// have been no news to the node.
+    valid_until: BTreeMap<u64, u64>,
+    /// The version that the node has received in this session and holds in full; 0 before the first.
+    holds: u64,
 }
 
 impl Serving {
     /// Lasts until the session is over.
-    async fn run(self, mut heard: mpsc::Receiver<NodeMessage>) {
+    async fn run(mut self, mut heard: mpsc::Receiver<NodeMessage>) {
         let mut applied = self.manager.log.applied();
         let mut leadership = self.manager.log.leadership();
         let mut liveness = self.manager.heard.subscribe();
@@ -320,19 +338,28 @@ impl Serving {
     }
 
     /// Computes what the node should hold now; false once the node is no longer part of the swarm.
-    fn refresh(&self) -> bool {
+    fn refresh(&mut self) -> bool {
         let state = self.manager.log.state();
         if !state.nodes().contains_key(&self.node) {
             return false;
         }
-        let wanted = assign(&state, &self.manager.liveness(), &self.node);
+        let mut wanted = assign(&state, &self.manager.liveness(), &self.node);
         self.assignments.send_if_modified(|current| {
             let changed = !same_but_version(current, &wanted);
             if changed {
+                // Suspicion is not in the log; what the node says of a version must be said of one content.
+                wanted.version = wanted.version.max(current.version + 1);
                 *current = Arc::new(wanted);
             }
             changed
         });
+        self.valid_until.insert(self.assignments.borrow().version, state.index());
+        while self.valid_until.len() > VERSIONS {
+            self.valid_until.pop_first();
+        }
+        if let Some(index) = self.valid_until.get(&self.holds) {
+            self.manager.settled(&self.node, *index);
+        }
         let managers = manager_addresses(&self.manager);
         self.managers.send_if_modified(|current| std::mem::replace(current, managers.clone()) != managers);
         let period = shoal_control::heartbeat_period(&state);
@@ -340,20 +367,22 @@ impl Serving {
         true
     }
 
-    async fn handle(&self, message: NodeMessage) {
-        self.manager.heard_of(&self.node);
+    async fn handle(&mut self, message: NodeMessage) {
         let change = match message {
             NodeMessage::Reports(reports) => Change::ReportTasks { owner: Owner::Agent, reports },
             NodeMessage::Description(description) => {
                 Change::ReportNode { id: self.node.clone(), description: Some(description), status: None }
             }
-            NodeMessage::Heartbeat { progress, .. } => {
+            NodeMessage::Heartbeat { received, progress } => {
+                if progress.applied <= received {
+                    self.holds = progress.applied;
+                }
                 return self.manager.holdings.told(&self.node, progress);
             }
             NodeMessage::Connections(connections) => {
                 return self.manager.connections_of(&self.node, connections);
             }
-            NodeMessage::Hello(_) | NodeMessage::NeedAssignment => return,
+            NodeMessage::Hello(_) | NodeMessage::Alive | NodeMessage::NeedAssignment => return,
         };
         // A report must not be lost while this manager leads: the node says it once a session.
         while let Err(error) = self.manager.write(vec![change.clone()], entropy::now()).await {

@@ -35,10 +35,10 @@ pub(crate) async fn run(manager: Arc<Manager>, shutdown: CancellationToken) -> a
             tracing::info!("this manager leads");
             manager.leads_from_now();
         }
+        manager.leads.send_if_modified(|known| std::mem::replace(known, leads) != leads);
         led = leads;
         due = Instant::now() + PERIOD;
         if leads {
-            manager.suspect_overdue();
             manager.forget_connections_of_lost_nodes();
             due = due.min(Instant::now() + pass(&manager).await);
         }

@@ -23,6 +23,8 @@ pub(crate) struct Manager {
     pub(crate) holdings: Holdings,
     /// Which nodes have been heard of, and when.
     liveness: Mutex<Liveness>,
+    /// Whether this manager leads, and has begun to listen.
+    pub(crate) leads: watch::Sender<bool>,
     /// Wakes whoever looks at the liveness.
     pub(crate) heard: watch::Sender<u64>,
 }
@@ -48,6 +50,7 @@ impl Manager {
             broker: Broker::default(),
             holdings: Holdings::default(),
             liveness: Mutex::new(Liveness { leader_since: entropy::now(), ..Liveness::default() }),
+            leads: watch::Sender::new(false),
             heard: watch::Sender::new(0),
         }
     }
@@ -93,10 +96,13 @@ impl Manager {
         self.heard.send_modify(|count| *count += 1);
     }
 
-    /// Suspects nodes whose heartbeats are overdue.
-    pub(crate) fn suspect_overdue(&self) {
+    /// A node has settled what concerns it up to a log index.
+    pub(crate) fn settled(&self, node: &NodeId, index: u64) {
         let state = self.log.state();
-        if self.lock().suspect_overdue(&state, entropy::now()) {
+        let mut liveness = self.lock();
+        let news = liveness.settled(node, index) && liveness.withdraw(&state, entropy::now());
+        drop(liveness);
+        if news {
             self.heard.send_modify(|count| *count += 1);
         }
     }
@@ -117,6 +123,25 @@ impl Manager {
         if news {
             self.heard.send_modify(|count| *count += 1);
         }
+    }
+
+    /// A node's session has begun; what it holds is not known yet.
+    pub(crate) fn unsettled(&self, node: &NodeId) {
+        self.lock().unsettled(node);
+    }
+
+    /// Looks for nodes that are silent, and for tasks that need not wait for such any longer; answers when the next node
+    /// falls under suspicion.
+    pub(crate) fn look_for_silence(&self) -> Option<Timestamp> {
+        let (state, now) = (self.log.state(), entropy::now());
+        let mut liveness = self.lock();
+        let suspicion = liveness.suspect_silent(&state, now);
+        let withdrawn = liveness.withdraw(&state, now);
+        drop(liveness);
+        if suspicion.news || withdrawn {
+            self.heard.send_modify(|count| *count += 1);
+        }
+        suspicion.next
     }
 
     fn lock(&self) -> MutexGuard<'_, Liveness> {

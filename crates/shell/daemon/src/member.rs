@@ -11,6 +11,7 @@ use crate::membership::is_manager;
 use crate::node_loop::{self, Connections};
 use crate::node_streams::NodeStreams;
 use crate::own_node::OwnNode;
+use crate::sentinel;
 use crate::supervise::Supervisor;
 use crate::transport::PeerTransport;
 use anyhow::{Context, bail};
@@ -126,6 +127,7 @@ impl Parts<'_> {
             shutdown.clone(),
         );
         self.group.run("managers' port", async move { Ok(serving.await?) });
+        self.group.run("sentinel", sentinel::run(manager.clone(), shutdown.clone()));
         self.group.run("leader", leader::run(manager, shutdown.clone()));
         Ok(dispatcher)
     }

@@ -6,6 +6,7 @@ use crate::deviations;
 use crate::engine::Engine;
 use crate::entropy;
 use crate::foreign_hands::{self, Findings, ForeignHands};
+use crate::inbound;
 use crate::local_facts;
 use crate::resolvers::Resolvers;
 use crate::steps::Steps;
@@ -84,7 +85,10 @@ pub(crate) async fn run(engine: Arc<Engine>, mut connections: Connections) -> an
                     due = due.min(Instant::now() + next.since(entropy::now()));
                 }
                 tell(&connections.statuses, Arc::new(passed.statuses));
-                tell(&connections.progress, Progress { applied: version, digest: passed.digest });
+                // How far it has come stays as it was while the virtual server is not as declared.
+                let reached = connections.progress.borrow().applied;
+                let applied = if passed.balanced { version } else { reached };
+                tell(&connections.progress, Progress { applied, digest: passed.digest });
             }
             Err(error) => {
                 engine.tallies.count(|counts| {
@@ -134,6 +138,8 @@ struct Passed {
     statuses: Statuses,
     /// The digest of the assignment, if the kernel holds it without any difference.
     digest: String,
+    /// Whether the virtual server holds all that is declared.
+    balanced: bool,
     /// When something becomes due.
     next: Option<Timestamp>,
 }
@@ -144,6 +150,7 @@ struct Compared {
     findings: Findings,
     task_ops: Vec<TaskOp>,
     reports: Vec<TaskReport>,
+    balanced: bool,
     next: Option<Timestamp>,
 }
 
@@ -167,25 +174,28 @@ impl NodeLoop {
         let engine = self.engine.clone();
         let (identity, interest, now) =
             (self.identity.clone(), std::mem::take(&mut self.declared), entropy::now());
-        let memory = self.steps.memory(&assignment);
+        let memory = self.steps.memory(&assignment, now);
         let blocking = tokio::task::spawn_blocking(move || {
-            let observed = Observed {
+            let mut observed = Observed {
                 containers: containers(&engine, &memory.stopping)?,
                 images,
                 failures: memory.failures,
+                draining: memory.draining,
             };
+            inbound::count(&mut observed);
             compare(&engine, &identity, assignment, observed, &interest, now)
         });
         let compared = blocking.await??;
         let digest = self.judge(&compared, begun.elapsed());
         self.declared.clone_from(&compared.view.declared);
         self.steps.watch_containers(&compared.view.observed);
+        self.steps.note_connections(&compared.view.observed);
         self.sync_resolvers(&compared.view);
         let view = Arc::new(compared.view);
         self.engine.view.send_replace(view.clone());
         self.steps.start(&view, compared.task_ops);
         let statuses = compared.reports.into_iter().map(|report| (report.id, report.status)).collect();
-        Ok(Passed { statuses, digest, next: compared.next })
+        Ok(Passed { statuses, digest, balanced: compared.balanced, next: compared.next })
     }
 
     /// Counts what a pass found, and tells of foreign hands. Answers the digest of what the kernel holds.
@@ -313,7 +323,7 @@ fn compare(
     let reports = shoal_agent::reports(&assignment, &observed, &declared, &namespaces, now);
     let next = shoal_agent::next_wake(&assignment, &observed, now);
     let view = View { assignment, observed, declared, namespaces, table, facts: Some(facts) };
-    Ok(Compared { view, findings, task_ops, reports, next })
+    Ok(Compared { view, findings, task_ops, reports, balanced, next })
 }
 
 /// Repairs the virtual server; answers whether it is as declared then.

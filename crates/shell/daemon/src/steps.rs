@@ -10,7 +10,9 @@ use crate::view::View;
 use anyhow::{Context, anyhow};
 use shoal_model::TaskId;
 use shoal_model::Timestamp;
-use shoal_model::assignment::{Assignment, ContainerState, Observed, StepFailure, TaskAssignment, TaskOp};
+use shoal_model::assignment::{
+    Assignment, ContainerState, Draining, Observed, StepFailure, TaskAssignment, TaskOp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,9 +20,6 @@ use tokio::io::Interest;
 
 /// How long a container may take to end after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-/// Time between a task's leaving the rings and its stop signal. Assignments are at most 50 ms apart; the rest is for nodes
-/// that are busy.
-const WITHDRAWAL: Duration = Duration::from_millis(700);
 /// Time between the stop signal and SIGKILL where the spec says nothing, as Docker's.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -40,12 +39,14 @@ struct Shared {
     watched: BTreeSet<String>,
     stopping: BTreeMap<TaskId, Timestamp>,
     failures: BTreeMap<TaskId, StepFailure>,
+    draining: BTreeMap<TaskId, Draining>,
 }
 
 /// What is remembered of steps, as the plan wants it.
 pub(crate) struct Memory {
     pub(crate) stopping: BTreeMap<TaskId, Timestamp>,
     pub(crate) failures: BTreeMap<TaskId, StepFailure>,
+    pub(crate) draining: BTreeMap<TaskId, Draining>,
 }
 
 /// Why a step failed, and whether another try may help.
@@ -81,10 +82,25 @@ impl Steps {
     }
 
     /// What is remembered; what belongs to no assigned task is forgotten.
-    pub(crate) fn memory(&self, assignment: &Assignment) -> Memory {
+    pub(crate) fn memory(&self, assignment: &Assignment, now: Timestamp) -> Memory {
         let mut shared = self.shared();
         shared.failures.retain(|task, _| assignment.tasks.contains_key(task));
-        Memory { stopping: shared.stopping.clone(), failures: shared.failures.clone() }
+        shared.draining = shoal_agent::draining(&shared.draining, assignment, now);
+        Memory {
+            stopping: shared.stopping.clone(),
+            failures: shared.failures.clone(),
+            draining: shared.draining.clone(),
+        }
+    }
+
+    /// Remembers the connections of tasks that drain, as far as they are still followed.
+    pub(crate) fn note_connections(&self, observed: &Observed) {
+        let mut shared = self.shared();
+        for (task, seen) in &observed.draining {
+            if let Some(draining) = shared.draining.get_mut(task) {
+                draining.connections = seen.connections;
+            }
+        }
     }
 
     /// Starts the steps of tasks that have none on its way.
@@ -277,10 +293,11 @@ impl Step {
         self.shared().stopping.insert(self.task.clone(), entropy::now());
         let grace = self.assigned().ok().and_then(|t| t.spec.container().stop_grace_period);
         let grace = grace.and_then(|n| u64::try_from(n).ok()).map_or(STOP_GRACE, Duration::from_nanos);
-        // From here on no node's ring should hold the task: this one's does not, since it was noted as stopping, and the
-        // others hear it with their next assignment. The signal waits for them, as Docker's does.
         self.engine.wake.notify_one();
-        tokio::time::sleep(WITHDRAWAL).await;
+        let draining = self.view.observed.draining.get(&self.task);
+        if let Some(left) = draining.map(|d| d.connections).filter(|connections| *connections > 0) {
+            tracing::warn!(task = %self.task, connections = left, "connections outlived the grace period");
+        }
         // That it was told to stop is remembered until it is removed: it tells how its end is to be understood.
         Ok(stop_container(&self.engine, &id, None, Some(grace)).await?)
     }

@@ -48,9 +48,9 @@ pub use identity::{Identity, IdentityFiles, NodeKey};
 pub use join::{JoinIntent, join};
 pub use manager_session::{SessionInputs, drive_session};
 pub use protocol::{
-    Answer, ExecRequest, Hello, JoinReply, JoinRequest, LogQuery, MESSAGE_LIMIT_BYTES, ManagerJoin,
-    ManagerJoined, ManagerMessage, NodeMessage, PROTOCOL, Progress, ProposeReply, Question, RelayRequest,
-    RenewReply, RenewRequest, StreamKind, StreamRequest,
+    ALIVE_PERIOD, Answer, ExecRequest, Hello, JoinReply, JoinRequest, LogQuery, MESSAGE_LIMIT_BYTES,
+    ManagerJoin, ManagerJoined, ManagerMessage, NodeMessage, PROTOCOL, Progress, ProposeReply, Question,
+    RelayRequest, RenewReply, RenewRequest, StreamKind, StreamRequest,
 };
 pub use provider::provider;
 pub use renewal::keep_certificate_fresh;

@@ -26,7 +26,9 @@ pub struct SessionInputs {
     pub heartbeat_period: watch::Receiver<Duration>,
     /// Anything else to say: requests for streams, for a renewal.
     pub further: mpsc::Receiver<ManagerMessage>,
-    /// Where everything goes that the node says, heartbeats too. Closed when the session is over.
+    /// Called whenever the node says anything. It must not wait: silence is measured by it.
+    pub heard: Box<dyn Fn() + Send>,
+    /// Where everything goes that the node says, heartbeats too; not that it is alive. Closed when the session is over.
     pub events: mpsc::Sender<NodeMessage>,
 }
 
@@ -116,7 +118,9 @@ impl Driver {
 
     async fn heard(&mut self, message: NodeMessage) -> Option<Next> {
         self.missing_at = Instant::now() + *self.inputs.heartbeat_period.borrow() * GRACE;
+        (self.inputs.heard)();
         match message {
+            NodeMessage::Alive => None,
             NodeMessage::Hello(_) => {
                 Some(Next::Fail(Status::invalid_argument("a session has one hello only")))
             }

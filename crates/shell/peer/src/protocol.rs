@@ -117,12 +117,17 @@ pub struct Progress {
     pub digest: String,
 }
 
+/// A node says this often that it is alive, whatever else it says. The managers' patience is measured by it.
+pub const ALIVE_PERIOD: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// What a node says in a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeMessage {
     /// First of all.
     Hello(Box<Hello>),
-    /// It is alive.
+    /// It is alive. Every [`ALIVE_PERIOD`].
+    Alive,
+    /// It is alive and holds this much. Every heartbeat period, and whenever it has come further.
     Heartbeat {
         /// The newest assignment that it has received; 0 before the first.
         received: u64,

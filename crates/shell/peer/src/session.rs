@@ -2,7 +2,7 @@
 //! breaks. What the node should hold stays as it was while there is none.
 
 use crate::client::error_of;
-use crate::protocol::nanos_to_duration;
+use crate::protocol::{ALIVE_PERIOD, nanos_to_duration};
 use crate::retry::Backoff;
 use crate::{
     Connector, Frame, Hello, Inbound, ManagerMessage, NodeMessage, PROTOCOL, PeerClient, PeerError, Progress,
@@ -218,8 +218,8 @@ impl NodeSession {
     ) -> Result<(), PeerError> {
         let mut period = HEARTBEAT_PERIOD;
         let mut beat_at = Instant::now();
-        let mut report_at = beat_at;
-        let mut connections_at = beat_at;
+        let (mut report_at, mut connections_at) = (beat_at, beat_at);
+        let (mut alive_at, mut beaten_at) = (beat_at, beat_at);
         self.statuses.mark_changed();
         loop {
             tokio::select! {
@@ -237,7 +237,8 @@ impl NodeSession {
                 () = sleep_until(beat_at) => {
                     let progress = self.progress.borrow_and_update().clone();
                     talk.say(NodeMessage::Heartbeat { received: talk.received, progress }).await?;
-                    beat_at = Instant::now() + period;
+                    beaten_at = Instant::now();
+                    beat_at = beaten_at + period;
                     self.connections.mark_changed();
                 }
                 Ok(()) = wait_for(connections_at, &mut self.connections) => {
@@ -245,7 +246,11 @@ impl NodeSession {
                     talk.tell_connections(connections).await?;
                     connections_at = Instant::now() + CONNECTIONS_SPACING;
                 }
-                Ok(()) = self.progress.changed() => beat_at = beat_at.min(Instant::now() + SPACING),
+                () = sleep_until(alive_at) => {
+                    talk.say(NodeMessage::Alive).await?;
+                    alive_at = Instant::now() + ALIVE_PERIOD;
+                }
+                Ok(()) = self.progress.changed() => beat_at = beat_at.min(beaten_at + SPACING),
                 Ok(()) = wait_for(report_at, &mut self.statuses) => {
                     let statuses = Arc::clone(&self.statuses.borrow_and_update());
                     talk.report(&statuses).await?;

@@ -46,6 +46,7 @@ fn task(id: u128, n: u8) -> TaskAssignment {
         host_ports: Vec::new(),
         start_after: Timestamp(0),
         container_name: format!("container-{n}"),
+        withdrawn: false,
     }
 }
 

@@ -7,16 +7,19 @@ mod converged;
 mod drained;
 mod forward;
 mod idle;
+mod let_go;
 mod one_owner;
 mod possible;
 mod ring;
 mod unique;
 
+use crate::host::Host;
 use crate::managers::Managers;
 use crate::world::World;
 use shoal_control::{Liveness, Plan};
-use shoal_model::{Assignment, NodeId, Timestamp};
+use shoal_model::{Assignment, NodeId, TaskId, Timestamp};
 use shoal_store::{Batch, State};
+use std::collections::BTreeMap;
 
 /// An invariant that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub struct Watch {
     acknowledged: acknowledged::Memory,
     agreement: agreement::Memory,
     idle: idle::Memory,
+    let_go: let_go::Memory,
     seen: State,
 }
 
@@ -69,6 +73,16 @@ impl Watch {
         }
         possible::check(plan)?;
         drained::check_plan(state, plan)
+    }
+
+    /// The leader has found tasks that are withdrawn.
+    pub fn withdrawn(&mut self, now: Timestamp, state: &State, liveness: &Liveness) {
+        self.let_go.withdrawn(now, state, liveness);
+    }
+
+    /// A host stops tasks because they are withdrawn.
+    pub fn released(&self, tasks: &[TaskId], hosts: &BTreeMap<NodeId, Host>) -> Result<(), Broken> {
+        self.let_go.check(tasks, hosts)
     }
 
     /// A node is told what to hold.

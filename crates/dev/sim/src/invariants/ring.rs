@@ -14,8 +14,11 @@ pub(super) fn check(state: &State, liveness: &Liveness, assignment: &Assignment)
         for (id, share) in service.tasks.iter().filter(|(_, share)| share.weight > 0) {
             let serves = state.tasks().get(id).is_some_and(|task| task.serves());
             let node = state.nodes().get(&share.node);
+            let trusted = |node| !liveness.suspected.contains(node);
+            // Where all servers are on nodes in doubt, the doubt does not count.
+            let elsewhere = || service.tasks.values().any(|other| other.weight > 0 && trusted(&other.node));
             let there = node.is_some_and(|node| node.status.state == NodeState::Ready)
-                && !liveness.suspected.contains(&share.node);
+                && (trusted(&share.node) || !elsewhere());
             if !serves || !there {
                 let how = format!("task {} of {} has a share of new connections", share.name, service.name);
                 return Err(Broken { invariant: NAME, how });

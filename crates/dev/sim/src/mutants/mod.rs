@@ -68,6 +68,11 @@ pub const MUTANTS: &[Mutant] = &[
         brain: || Box::new(KeepsShares),
     },
     Mutant {
+        name: "tasks are withdrawn before the nodes have let go",
+        noticed_by: &["let_go"],
+        brain: || Box::new(DoesNotWait),
+    },
+    Mutant {
         name: "endpoints are told under the gateway's neighbour's address",
         noticed_by: &["unique"],
         brain: || Box::new(MixesAddresses),
@@ -231,6 +236,18 @@ impl Brain for KeepsShares {
             }
         }
         assignment
+    }
+}
+
+struct DoesNotWait;
+
+impl Brain for DoesNotWait {
+    fn withdraw(&self, liveness: &mut Liveness, state: &State, _: Timestamp) -> bool {
+        let leaving = state.tasks().values().filter(|task| task.desired > TaskState::Complete);
+        let leaving: Vec<_> = leaving.map(|task| task.id.clone()).collect();
+        let before = liveness.withdrawn.len();
+        liveness.withdrawn.extend(leaving);
+        liveness.withdrawn.len() > before
     }
 }
 

@@ -32,9 +32,10 @@ pub(crate) fn is_running(task: &TaskId, observed: &Observed) -> bool {
     container(task, observed).is_some_and(|c| matches!(c.state, ContainerState::Running { .. }))
 }
 
-/// Whether its container can serve: it runs, nobody told it to stop, and its probes do not fail.
+/// Whether the container of a task that the managers know to run can still serve: it runs, nobody told it to stop, and its
+/// probes do not fail. Probes that say nothing yet are those of a daemon that was restarted: the task was well before.
 pub(crate) fn is_serving(task: &TaskId, observed: &Observed) -> bool {
-    let healthy = |c: &ObservedContainer| !matches!(c.health, Some(Health::Starting | Health::Unhealthy));
+    let healthy = |c: &ObservedContainer| c.health != Some(Health::Unhealthy);
     is_running(task, observed)
         && container(task, observed).is_some_and(|c| c.stopping_since.is_none() && healthy(c))
 }
@@ -60,11 +61,13 @@ pub(crate) fn needs_sandbox(task: &TaskAssignment, observed: &Observed) -> bool 
     }
 }
 
-/// When the grace period of a container that was told to stop is over. A container that no assignment names has
-/// Docker's default.
-pub(crate) fn grace_over(task: Option<&TaskAssignment>, container: &ObservedContainer) -> Option<Timestamp> {
+/// How long the task may take to stop. A container that no assignment names has Docker's default.
+pub(crate) fn stop_grace(task: Option<&TaskAssignment>) -> Duration {
     let asked = task.and_then(|t| t.spec.container_spec.as_ref()?.stop_grace_period);
-    let grace =
-        asked.and_then(|nanos| u64::try_from(nanos).ok()).map_or(DEFAULT_STOP_GRACE, Duration::from_nanos);
-    container.stopping_since.map(|since| since.plus(grace))
+    asked.and_then(|nanos| u64::try_from(nanos).ok()).map_or(DEFAULT_STOP_GRACE, Duration::from_nanos)
+}
+
+/// When the grace period of a container that was told to stop is over.
+pub(crate) fn grace_over(task: Option<&TaskAssignment>, container: &ObservedContainer) -> Option<Timestamp> {
+    container.stopping_since.map(|since| since.plus(stop_grace(task)))
 }

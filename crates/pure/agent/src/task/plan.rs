@@ -1,6 +1,6 @@
 //! The next step of every container.
 
-use super::life;
+use super::{drain, life};
 use crate::diff::outstanding;
 use crate::network::overlay_namespace;
 use crate::{names, retry};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// The next steps of the node's containers, one a task at most, in the order of the tasks' ids.
 ///
 /// A container is made (and started) only when the namespaces hold what is declared for it: its own and those of its
-/// overlays. `Stop` comes once, and again if the container outlives its grace period. An ended container stays until
+/// overlays. A task that serves drains before its container is told to stop. `Stop` comes once, and again if the container outlives its grace period. An ended container stays until
 /// the managers want it removed or no longer name its task.
 pub fn plan(
     assignment: &Assignment,
@@ -82,8 +82,10 @@ fn assigned(
         }
         ContainerState::Running { .. } => {
             // A task that the managers hold for ended (its node was gone too long) may have a successor elsewhere.
-            let unwanted = !life::is_wanted(task) || container.health == Some(Health::Unhealthy);
-            if unwanted { end(&task.id, Some(task), container, now) } else { None }
+            let unwell = container.health == Some(Health::Unhealthy);
+            let draining = life::told_to_stop(task) && !unwell && !drain::is_over(task, observed, now);
+            let unwanted = !life::is_wanted(task) || unwell;
+            if unwanted && !draining { end(&task.id, Some(task), container, now) } else { None }
         }
         ContainerState::Exited { .. } => {
             (task.desired == TaskState::Remove).then(|| TaskOp::Remove(task.id.clone()))

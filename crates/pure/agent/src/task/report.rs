@@ -1,7 +1,7 @@
 //! What the managers are told of the tasks: the observed state, which only moves forward.
 
-use super::life;
 use super::plan::is_ready;
+use super::{drain, life};
 use crate::diff::outstanding;
 use crate::names;
 use shoal_model::assignment::{
@@ -58,7 +58,8 @@ fn status(
             Some(Health::Healthy) | None => with(TaskState::Running, *started_at, Some(container)),
         },
         ContainerState::Exited { code, finished_at, out_of_memory } => {
-            exited(task, container, (*code, *out_of_memory), *finished_at)
+            let status = exited(task, container, (*code, *out_of_memory), *finished_at);
+            tell_outlived(status, drain::outlived(&task.id, observed))
         }
     }
 }
@@ -112,6 +113,15 @@ fn failed_step(
         err: failure.message.clone(),
         ..with(state, failure.at, container)
     }
+}
+
+/// A task that was stopped tells of the connections that it cost.
+fn tell_outlived(status: TaskStatus, connections: u32) -> TaskStatus {
+    if connections == 0 || status.state != TaskState::Shutdown {
+        return status;
+    }
+    let what = if connections == 1 { "connection" } else { "connections" };
+    TaskStatus { err: format!("{connections} {what} outlived the grace period"), ..status }
 }
 
 fn exited(

@@ -159,6 +159,7 @@ pub(crate) fn task(
         attachments,
         host_ports: Vec::new(),
         start_after: Timestamp::default(),
+        withdrawn: false,
     }
 }
 
@@ -268,5 +269,6 @@ pub(crate) fn all_running(assignment: &Assignment) -> Observed {
         containers: assignment.tasks.keys().map(|id| (id.clone(), running(id))).collect(),
         images: BTreeMap::from([("whoami:latest".to_owned(), ImageState::Present)]),
         failures: BTreeMap::new(),
+        draining: BTreeMap::new(),
     }
 }

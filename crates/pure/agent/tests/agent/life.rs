@@ -3,11 +3,14 @@
 use crate::example::{
     self, NOW, all_running, assignment, client_1, container, exited, facts, running, whoami_1,
 };
-use shoal_agent::{declare, names, next_wake, plan, reports};
-use shoal_model::assignment::{ContainerState, Health, ImageState, ObservedContainer, StepFailure, TaskOp};
+use shoal_agent::{declare, draining, names, next_wake, plan, reports};
+use shoal_model::assignment::{
+    ContainerState, Draining, Health, ImageState, ObservedContainer, StepFailure, TaskOp,
+};
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::task::{Owner, may_move};
 use shoal_model::{Assignment, Observed, TaskId, TaskState, TaskStatus, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One node with one task, `client`, and what is seen of it.
@@ -48,6 +51,14 @@ impl Node {
     fn holding(mut self, container: ObservedContainer) -> Self {
         self.observed.containers.insert(client_1(), container);
         self.with_image(ImageState::Present)
+    }
+
+    /// Nothing keeps it from being stopped.
+    fn drained(mut self) -> Self {
+        let long_ago = Timestamp(NOW.0 - 1_000_000_000);
+        let drained = Draining { told_at: long_ago, withdrawn_at: Some(long_ago), connections: 0 };
+        self.observed.draining.insert(client_1(), drained);
+        self
     }
 
     fn failed(mut self, retry: bool, seconds_ago: i64, attempts: u32) -> Self {
@@ -204,7 +215,7 @@ fn the_cause_of_an_end_is_told() {
 #[test]
 fn the_way_out() {
     use TaskState::{Complete, Failed, Remove, Running, Shutdown};
-    let told = || Node::new().desired(Shutdown).known(Running);
+    let told = || Node::new().desired(Shutdown).known(Running).drained();
     let own_end = |code| exited(&client_1(), code);
     let stopped = |code| stopping(exited(&client_1(), code), 5);
     let table: Vec<(&str, Node, Vec<TaskOp>, Option<TaskState>)> = vec![
@@ -384,4 +395,82 @@ fn reports_only_move_forward() {
             }
         }
     }
+}
+
+/// A task that serves and was told to stop so many milliseconds ago.
+fn leaving(millis: i64, withdrawn_millis: Option<i64>, connections: u32) -> Node {
+    let ago = |millis: i64| Timestamp(NOW.0 - millis * 1_000_000);
+    let mut node =
+        Node::new().holding(running(&client_1())).known(TaskState::Running).desired(TaskState::Shutdown);
+    let draining = Draining { told_at: ago(millis), withdrawn_at: withdrawn_millis.map(ago), connections };
+    node.observed.draining.insert(client_1(), draining);
+    node
+}
+
+#[test]
+fn a_task_that_serves_drains_before_it_is_stopped() {
+    let table = [
+        ("just told", leaving(0, None, 0), vec![]),
+        ("nobody says it is withdrawn", leaving(4900, None, 0), vec![]),
+        ("nobody says so for too long", leaving(5100, None, 0), stop()),
+        ("just withdrawn", leaving(500, Some(0), 0), vec![]),
+        ("withdrawn, and nothing came late", leaving(500, Some(100), 0), stop()),
+        ("connections live", leaving(9900, Some(9000), 2), vec![]),
+        ("connections live too long", leaving(10_000, Some(9000), 2), stop()),
+        ("not yet withdrawn at the end of the grace period", leaving(500, None, 2), vec![]),
+    ];
+    for (what, node, ops) in table {
+        assert_eq!((node.plan(), node.report()), (ops, None), "{what}: it counts as running");
+    }
+}
+
+#[test]
+fn what_serves_nobody_is_stopped_at_once() {
+    let before_it_ran = Node::new().holding(running(&client_1())).desired(TaskState::Shutdown);
+    assert_eq!(before_it_ran.known(TaskState::Starting).plan(), stop());
+    let mut alone = leaving(0, None, 1);
+    alone.assignment.tasks.get_mut(&client_1()).unwrap().attachments.clear();
+    assert_eq!(alone.plan(), stop());
+    let mut sick = leaving(0, None, 1);
+    let container = sick.observed.containers.get_mut(&client_1()).unwrap();
+    container.health = Some(Health::Unhealthy);
+    assert_eq!(sick.plan(), stop());
+}
+
+#[test]
+fn a_draining_task_is_looked_at_in_time() {
+    let next =
+        |node: &Node| next_wake(&node.assignment, &node.observed, NOW).map(|at| at.since(NOW).as_millis());
+    assert_eq!(next(&leaving(1000, None, 0)), Some(4000), "the longest wait for a withdrawal");
+    assert_eq!(next(&leaving(500, Some(30), 0)), Some(70), "what may come late");
+    assert_eq!(next(&leaving(500, Some(400), 1)), Some(200), "the next count");
+    assert_eq!(next(&leaving(9950, Some(400), 1)), Some(50), "the end of the grace period");
+    assert_eq!(next(&leaving(500, Some(400), 0)), None, "it is stopped now");
+}
+
+#[test]
+fn draining_is_remembered_from_the_first_word_on() {
+    let mut node = leaving(0, None, 0);
+    let first = draining(&BTreeMap::new(), &node.assignment, NOW);
+    assert_eq!(first[&client_1()], Draining { told_at: NOW, withdrawn_at: None, connections: 0 });
+    node.assignment.tasks.get_mut(&client_1()).unwrap().withdrawn = true;
+    let second = draining(&first, &node.assignment, in_seconds(1));
+    let third = draining(&second, &node.assignment, in_seconds(2));
+    assert_eq!(third[&client_1()].told_at, NOW);
+    assert_eq!(third[&client_1()].withdrawn_at, Some(in_seconds(1)));
+    let kept = Node::new().known(TaskState::Running);
+    assert!(draining(&third, &kept.assignment, NOW).is_empty(), "only what is told to stop drains");
+}
+
+#[test]
+fn connections_that_were_cut_are_told() {
+    let ended = |connections| {
+        let mut node = leaving(20_000, Some(19_000), connections);
+        node.observed.containers.insert(client_1(), stopping(exited(&client_1(), 143), 3));
+        let status = node.report().unwrap();
+        (status.state, status.err)
+    };
+    assert_eq!(ended(0), (TaskState::Shutdown, String::new()));
+    assert_eq!(ended(1), (TaskState::Shutdown, "1 connection outlived the grace period".to_owned()));
+    assert_eq!(ended(3), (TaskState::Shutdown, "3 connections outlived the grace period".to_owned()));
 }

@@ -73,6 +73,8 @@ fn only_tasks_that_serve_have_a_share() {
     let mut after = weights(&bench, &web, &net);
     after.sort_unstable();
     assert_eq!(after, [0, 1], "a suspected node's tasks keep what they have and get nothing new");
+    bench.liveness.suspected.insert(node_id(0));
+    assert_eq!(weights(&bench, &web, &net), [1, 1], "suspicion alone takes nobody the last servers");
     bench.liveness.suspected.clear();
     bench.update(&web, |spec| spec.mode.replicated.as_mut().unwrap().replicas = Some(1));
     bench.settle();
@@ -142,7 +144,7 @@ fn endpoints_of_a_node_that_is_down_are_gone() {
     let nodes: Vec<_> = told.networks[&net].endpoints.values().map(|e| &e.node).collect();
     assert!(nodes.iter().all(|node| **node == node_id(0)), "{nodes:?}");
     let shares = &told.networks[&net].services[&web].tasks;
-    assert!(shares.values().all(|task| task.node == node_id(0) || task.weight == 0));
+    assert!(shares.values().all(|task| task.node == node_id(0)), "what still goes there is cut");
 }
 
 #[test]

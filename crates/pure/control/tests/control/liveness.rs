@@ -2,9 +2,10 @@
 
 use crate::bench::{Bench, node_id, seconds};
 use shoal_control::{Liveness, Report};
-use shoal_model::Cluster;
 use shoal_model::node::NodeState;
+use shoal_model::{Cluster, NodeId, Timestamp};
 use shoal_store::{Change, Object};
+use std::time::Duration;
 
 fn node_state(bench: &Bench, n: usize) -> NodeState {
     bench.state.nodes()[&node_id(n)].status.state
@@ -68,16 +69,64 @@ fn the_period_is_the_swarms() {
     assert_eq!(node_state(&bench, 1), NodeState::Down);
 }
 
+/// Looks for silence every 100 ms for so long, while these nodes are heard; answers who is suspected in the end.
+fn listen(bench: &mut Bench, millis: u64, heard: &[usize]) -> Vec<NodeId> {
+    let state = bench.state.clone();
+    for _ in 0..millis / 100 {
+        bench.now = bench.now.plus(Duration::from_millis(100));
+        for n in heard {
+            bench.liveness.heard(&node_id(*n), bench.now);
+        }
+        bench.liveness.suspect_silent(&state, bench.now);
+    }
+    bench.liveness.suspected.iter().cloned().collect()
+}
+
 #[test]
-fn a_node_is_suspected_long_before_it_is_down() {
+fn a_silent_node_is_suspected_within_a_second_and_only_that() {
     let mut bench = Bench::new(2);
     bench.settle();
-    bench.now = bench.now.plus(seconds(8));
-    bench.liveness.heard(&node_id(0), bench.now);
+    assert_eq!(listen(&mut bench, 1000, &[0, 1]), []);
+    assert_eq!(listen(&mut bench, 600, &[0]), [], "three words may be late");
+    assert_eq!(listen(&mut bench, 200, &[0]), [node_id(1)]);
     let (state, now) = (bench.state.clone(), bench.now);
-    assert!(bench.liveness.suspect_overdue(&state, now));
-    assert!(!bench.liveness.suspect_overdue(&state, now), "that is no longer news");
-    assert_eq!(bench.liveness.suspected.iter().collect::<Vec<_>>(), [&node_id(1)]);
-    bench.liveness.heard(&node_id(1), now);
-    assert!(bench.liveness.suspected.is_empty());
+    assert!(!bench.liveness.suspect_silent(&state, now).news, "that is no longer news");
+    bench.settle();
+    assert_eq!(node_state(&bench, 1), NodeState::Ready);
+    bench.liveness.heard(&node_id(1), bench.now);
+    assert!(bench.liveness.suspected.is_empty(), "it is trusted again at once");
+}
+
+#[test]
+fn the_next_suspicion_is_foretold() {
+    let mut bench = Bench::new(2);
+    bench.settle();
+    listen(&mut bench, 500, &[0, 1]);
+    let (state, heard) = (bench.state.clone(), bench.now);
+    let next = bench.liveness.suspect_silent(&state, heard).next.unwrap();
+    assert!(next > heard && next < heard.plus(seconds(1)));
+    // It has looked until just before.
+    bench.liveness.looked_at = Timestamp(next.0 - 1);
+    assert!(!bench.liveness.suspect_silent(&state, Timestamp(next.0 - 1)).news);
+    assert!(bench.liveness.suspect_silent(&state, next).news);
+}
+
+#[test]
+fn a_manager_that_slept_blames_nobody_for_it() {
+    let mut bench = Bench::new(3);
+    bench.settle();
+    listen(&mut bench, 500, &[0, 1, 2]);
+    bench.now = bench.now.plus(seconds(4));
+    let (state, now) = (bench.state.clone(), bench.now);
+    assert!(!bench.liveness.suspect_silent(&state, now).news);
+    assert_eq!(listen(&mut bench, 800, &[0, 1]), [node_id(2)], "who stays silent is noticed all the same");
+}
+
+#[test]
+fn a_new_leader_gives_the_nodes_time_to_find_it() {
+    let mut bench = Bench::new(2);
+    bench.settle();
+    bench.liveness = Liveness { leader_since: bench.now, ..Liveness::default() };
+    assert_eq!(listen(&mut bench, 2900, &[0]), []);
+    assert_eq!(listen(&mut bench, 200, &[0]), [node_id(1)]);
 }

@@ -12,3 +12,4 @@ mod reap;
 mod schedule;
 mod size;
 mod update;
+mod withdraw;

@@ -165,6 +165,7 @@ impl ManagerService for Brain {
         self.says.lock().unwrap().push((peer.node.clone(), say.clone()));
         let _ = self.sessions.send(Session { peer, hello, events: seen, say });
         let inputs = SessionInputs {
+            heard: Box::new(|| {}),
             assignments: self.assignments.subscribe(),
             managers: self.managers.subscribe(),
             heartbeat_period: self.heartbeat.subscribe(),
