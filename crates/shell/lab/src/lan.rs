@@ -110,12 +110,14 @@ pub(crate) fn plug_in(host: &HostRecord) -> anyhow::Result<Vec<NetOp>> {
     Ok(ops)
 }
 
-/// Operations that pull a host's plug and drop its namespace.
+/// Operations that pull a host's plug.
 pub(crate) fn unplug(host: &HostRecord) -> Vec<NetOp> {
-    vec![
-        NetOp::RemoveLink { namespace: NamespaceName::Named(LAN.into()), name: port(host) },
-        NetOp::RemoveNamespace(NamespaceName::Named(host.name.clone())),
-    ]
+    vec![NetOp::RemoveLink { namespace: NamespaceName::Named(LAN.into()), name: port(host) }]
+}
+
+/// Operations that drop a host's namespace.
+pub(crate) fn dismantle(host: &HostRecord) -> Vec<NetOp> {
+    vec![NetOp::RemoveNamespace(NamespaceName::Named(host.name.clone()))]
 }
 
 /// The host's port of the bridge.

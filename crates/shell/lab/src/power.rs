@@ -14,6 +14,9 @@ use std::io::ErrorKind;
 /// is left as it happens to be.
 pub(crate) fn cut(lab: &Place, host: &HostRecord) -> anyhow::Result<()> {
     let place = lab.host(&host.name);
+    let namespaces = lan::open(lab)?;
+    // First of all it falls silent: a machine without power says no goodbye on its connections.
+    lan::apply(&namespaces, &lan::unplug(host))?;
     cgroup::kill_all(&place.cgroup)?;
     mounts::unmount_below(&place.directory)?;
     mounts::remove_tree(&place.exec())?;
@@ -26,7 +29,7 @@ pub(crate) fn cut(lab: &Place, host: &HostRecord) -> anyhow::Result<()> {
         }
     }
     cgroup::remove(&place.cgroup)?;
-    lan::apply(&lan::open(lab)?, &lan::unplug(host))
+    lan::apply(&namespaces, &lan::dismantle(host))
 }
 
 /// Boots a host that is off, or starts the daemon of one that was stopped; waits until it answers.
