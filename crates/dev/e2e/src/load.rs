@@ -22,17 +22,19 @@ impl Lab {
     /// # Panics
     /// If it cannot be begun.
     pub fn load(&self, port: u16, requests: u64) -> Load {
+        self.load_on(&HOSTS, port, &["--requests", &requests.to_string()])
+    }
+
+    /// Begins to ask some hosts' `port` from the client, with further options of the program.
+    ///
+    /// # Panics
+    /// If it cannot be begun.
+    pub fn load_on(&self, hosts: &[&str], port: u16, options: &[&str]) -> Load {
         let until = self.directory().join(format!("stop-load-{port}"));
         let program = program("load").display().to_string();
-        let requests = requests.to_string();
-        let mut words = vec![
-            program,
-            "--requests".to_owned(),
-            requests,
-            "--until".to_owned(),
-            until.display().to_string(),
-        ];
-        for host in HOSTS {
+        let mut words = vec![program, "--until".to_owned(), until.display().to_string()];
+        words.extend(options.iter().map(|&word| word.to_owned()));
+        for host in hosts {
             words.extend(["--to".to_owned(), format!("{}:{port}", address(host))]);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -81,6 +83,12 @@ impl Outcome {
     /// Requests that failed.
     pub fn failed(&self) -> u64 {
         self.0["failed"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// When requests that failed began, milliseconds since 1970; the first thousand.
+    pub fn failed_at_ms(&self) -> Vec<u64> {
+        let times = self.0["failed_at_ms"].as_array();
+        times.into_iter().flatten().filter_map(Value::as_u64).collect()
     }
 
     /// Different answers.

@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long one request may take before it counts as failed: more than the kernel's first three tries of a SYN.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Failures whose beginning is told.
+const FAILURES_MAX: usize = 1000;
 /// Different failures that are told apart in the result.
 const REASONS_MAX: usize = 32;
 
@@ -40,6 +40,13 @@ struct Arguments {
     /// Stop when this file is there
     #[arg(long)]
     until: Option<PathBuf>,
+    /// Milliseconds that one request may take before it counts as failed: at first more than the kernel's first three tries
+    /// of a SYN
+    #[arg(long, default_value_t = 10_000)]
+    patience: u64,
+    /// Milliseconds that each client waits between its connections
+    #[arg(long, default_value_t = 0)]
+    pause: u64,
     /// Stop after this many seconds at the latest
     #[arg(long, default_value_t = 900)]
     seconds: u64,
@@ -55,6 +62,8 @@ struct Outcome {
     answers: BTreeMap<String, u64>,
     /// Failures by what went wrong.
     reasons: BTreeMap<String, u64>,
+    /// When requests that failed began, milliseconds since 1970.
+    failed_at_ms: Vec<u64>,
     slowest_ms: u64,
     /// Requests that took a second or more: a lost SYN or segment shows here even if it was sent again.
     slow: u64,
@@ -68,6 +77,7 @@ impl Outcome {
         self.connections += other.connections;
         self.slow += other.slow;
         self.slowest_ms = self.slowest_ms.max(other.slowest_ms);
+        self.failed_at_ms.extend(other.failed_at_ms);
         for (total, part) in [(&mut self.answers, other.answers), (&mut self.reasons, other.reasons)] {
             for (text, count) in part {
                 *total.entry(text).or_default() += count;
@@ -75,8 +85,13 @@ impl Outcome {
         }
     }
 
-    fn failed(&mut self, what: &str, to: SocketAddr, error: &io::Error) {
+    fn failed(&mut self, what: &str, to: SocketAddr, error: &io::Error, since: Instant) {
         self.failed += 1;
+        let began = SystemTime::now().checked_sub(since.elapsed());
+        let began = began.and_then(|began| began.duration_since(UNIX_EPOCH).ok());
+        if let Some(began) = began.filter(|_| self.failed_at_ms.len() < FAILURES_MAX) {
+            self.failed_at_ms.push(u64::try_from(began.as_millis()).unwrap_or(u64::MAX));
+        }
         let reason = format!("{what} {to}: {error}");
         if self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&reason) {
             *self.reasons.entry(reason).or_default() += 1;
@@ -139,6 +154,10 @@ fn ask(work: &Work, number: usize) -> Outcome {
     let mut outcome = Outcome::default();
     let kinds = &work.arguments.per_connection;
     let per_connection = kinds[number % kinds.len()].max(1);
+    let pause = Duration::from_millis(work.arguments.pause);
+    // The clients' beginnings are spread over the pause.
+    let clients = u32::try_from(work.arguments.connections).unwrap_or(u32::MAX).max(1);
+    thread::sleep(pause / clients * u32::try_from(number).unwrap_or(0));
     loop {
         let mut granted = 0;
         while granted < per_connection && work.take() {
@@ -150,13 +169,18 @@ fn ask(work: &Work, number: usize) -> Outcome {
         let turn = work.turn.fetch_add(1, Ordering::Relaxed);
         let targets = work.arguments.to.len() as u64;
         let to = work.arguments.to[usize::try_from(turn % targets).unwrap_or(0)];
-        let asked = on_one_connection(to, granted, &mut outcome);
+        let asked = on_one_connection(to, granted, work.patience(), &mut outcome);
         // What the server declined to answer on this connection is asked on another.
         work.left.fetch_add(granted - asked, Ordering::Relaxed);
+        thread::sleep(pause);
     }
 }
 
 impl Work {
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.arguments.patience)
+    }
+
     /// Takes one of the requests that are left.
     fn take(&self) -> bool {
         let one = |left: u64| left.checked_sub(1);
@@ -166,14 +190,14 @@ impl Work {
 }
 
 /// Asks up to `times` on a new connection; tells how often it did.
-fn on_one_connection(to: SocketAddr, times: u64, outcome: &mut Outcome) -> u64 {
+fn on_one_connection(to: SocketAddr, times: u64, patience: Duration, outcome: &mut Outcome) -> u64 {
     let mut since = Instant::now();
     outcome.connections += 1;
-    let mut stream = match connect(to) {
+    let mut stream = match connect(to, patience) {
         Ok(stream) => BufReader::new(stream),
         Err(error) => {
             outcome.requests += 1;
-            outcome.failed("connecting to", to, &error);
+            outcome.failed("connecting to", to, &error, since);
             outcome.took(since);
             return 1;
         }
@@ -190,7 +214,7 @@ fn on_one_connection(to: SocketAddr, times: u64, outcome: &mut Outcome) -> u64 {
                 }
             }
             Err(error) => {
-                outcome.failed(if nth == 1 { "asking" } else { "asking again" }, to, &error);
+                outcome.failed(if nth == 1 { "asking" } else { "asking again" }, to, &error, since);
                 return nth;
             }
         }
@@ -199,10 +223,10 @@ fn on_one_connection(to: SocketAddr, times: u64, outcome: &mut Outcome) -> u64 {
     times
 }
 
-fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn connect(to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
