@@ -4,7 +4,7 @@ use super::engine;
 use crate::lab::{Lab, Port};
 use crate::netns::{Netns, within};
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{Linger, ReceiveTimeout, ReuseAddr};
+use nix::sys::socket::sockopt::{Linger, ReceiveTimeout, ReuseAddr, SendTimeout};
 use nix::sys::time::TimeVal;
 use shoal_model::spec::Protocol;
 use std::io::{self, Read};
@@ -112,16 +112,47 @@ fn short_connections_by_all_nodes_repeat_no_more_first_packets_than_direct_ones(
     assert!(by_mesh <= by_route, "{by_mesh} repeated by the mesh, {by_route} directly");
 }
 
-/// A connection from a port of the client's choice, that it ends without a goodbye.
-fn visit_from(port: u16, to: SocketAddr) -> io::Result<()> {
+#[test]
+fn one_client_port_by_every_way_to_one_task_repeats_no_first_packet() {
+    let (mut lab, closers) = lab();
+    drop(closers);
+    lab.remove_task("b");
+    let task = &lab.tasks["a"];
+    let _closer = Closer::new(&task.netns);
+    let direct = format!("{}:90", task.ingress_address());
+    let by_nodes = ["192.168.50.10:8090", "192.168.50.11:8091", "192.168.50.12:8090", "192.168.50.10:8091"];
+    let ways = by_nodes.into_iter().chain([direct.as_str()]).cycle().take(11);
+    let ways: Vec<SocketAddr> = ways.map(|text| text.parse().unwrap()).collect();
+    let before = repeated_syns(&lab.client.path);
+    lab.client.within(|| {
+        for port in 41_000..41_030 {
+            for to in &ways {
+                let mut stream = from_port(port, *to).unwrap_or_else(|e| panic!("{port} -> {to}: {e}"));
+                assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+            }
+        }
+    });
+    assert_eq!(repeated_syns(&lab.client.path) - before, 0);
+}
+
+/// A connection from a port of the client's choice.
+fn from_port(port: u16, to: SocketAddr) -> io::Result<TcpStream> {
     let kind = nix::sys::socket::SockType::Stream;
     let flags = nix::sys::socket::SockFlag::SOCK_CLOEXEC;
     let socket = nix::sys::socket::socket(nix::sys::socket::AddressFamily::Inet, kind, flags, None)?;
     setsockopt(&socket, ReuseAddr, &true)?;
-    setsockopt(&socket, Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(4, 0))?;
+    setsockopt(&socket, SendTimeout, &TimeVal::new(4, 0))?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
     nix::sys::socket::bind(fd, &nix::sys::socket::SockaddrIn::new(0, 0, 0, 0, port))?;
     nix::sys::socket::connect(fd, &nix::sys::socket::SockaddrStorage::from(to))?;
+    Ok(TcpStream::from(socket))
+}
+
+/// Such a connection that the client ends without a goodbye.
+fn visit_from(port: u16, to: SocketAddr) -> io::Result<()> {
+    let stream = from_port(port, to)?;
+    setsockopt(&stream, Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
     Ok(())
 }
 
