@@ -279,8 +279,11 @@ INLINE int answer_of_task(struct __sk_buff *skb, const struct packet *packet)
 	struct task_flow *flow = find_at_task(&key).flow;
 	struct task_flow answer;
 
-	if (!flow)
+	if (!flow) {
+		if (packet->part == FIRST_FRAGMENT)
+			note_stranger(packet);
 		return TC_ACT_OK;
+	}
 	flow->seen = bpf_ktime_get_ns();
 	flow->state = state_after_server(flow->state, packet);
 	answer = *flow;
