@@ -6,6 +6,7 @@
 mod abi;
 mod attachments;
 mod bpffs;
+mod btf;
 mod clsact;
 mod connections;
 mod counting;
@@ -112,6 +113,7 @@ impl Ebpf {
         if upgrade::share_maps(&pins)? {
             programs = Programs::load(Some(&pins.maps()), config.flow_entries, &config.idle)?;
         }
+        upgrade::carry_over(&pins)?;
         let maps = Maps::open(&pins.maps())?;
         let map_pins = MapPins::open(&pins.maps())?;
         let means = match config.attachment {
@@ -186,6 +188,7 @@ impl Ebpf {
     fn succeed(&self, found: &mut Vec<Difference>) -> Result<(), Error> {
         for version in self.pins.outdated()? {
             found.extend(upgrade::left_behind(&self.pins, &version)?);
+            upgrade::carry_over_flows(&self.pins)?;
             self.attacher(Mode::Repair).succeed(&version)?;
             attachments::detach_all(&self.places, &version.join("attached"))?;
             bpffs::remove_version(&version)?;

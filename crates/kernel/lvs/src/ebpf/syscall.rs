@@ -5,7 +5,7 @@
 use super::abi::Plain;
 use std::ffi::{CString, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,10 +16,14 @@ const MAP_NEXT_KEY: c_long = 4;
 const OBJECT_PIN: c_long = 6;
 const OBJECT_GET: c_long = 7;
 const OBJECT_INFO: c_long = 15;
+const BTF_BY_ID: c_long = 19;
 const MAP_LOOKUP_BATCH: c_long = 24;
 const LINK_CREATE: c_long = 28;
 const LINK_UPDATE: c_long = 29;
 const LINK_DETACH: c_long = 34;
+
+/// `BPF_NOEXIST`: only where nothing is.
+const NOT_YET: u64 = 1;
 
 /// Makes the call; `A` is the part of `union bpf_attr` that the command reads.
 ///
@@ -240,6 +244,104 @@ pub(crate) struct MapLayout {
 /// A map's number in the kernel, and its layout.
 pub(crate) fn map_layout(map: BorrowedFd<'_>) -> io::Result<(u32, MapLayout)> {
     info::<6>(map).map(|[kind, id, key, value, _entries, flags]| (id, MapLayout { kind, key, value, flags }))
+}
+
+impl MapLayout {
+    /// Bytes of a key and of a value.
+    pub(crate) fn sizes(self) -> (usize, usize) {
+        (self.key as usize, self.value as usize)
+    }
+
+    /// Whether its entries are plain bytes that can be read and written one by one: a hash (of recent ones or all), an
+    /// array, or a trie of prefixes (`enum bpf_map_type`).
+    pub(crate) fn has_plain_entries(self) -> bool {
+        matches!(self.kind, 1 | 2 | 9 | 11)
+    }
+
+    /// The same but for keys' and values' layout.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        (self.kind, self.flags) == (other.kind, other.flags)
+    }
+}
+
+/// BTF of a map's object, and the numbers of its keys' and its values' types in it; `None` where the map has none.
+pub(crate) fn map_types(map: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, [u32; 2])>> {
+    // `struct bpf_map_info`: the sixteen words before are its number, layout, name and namespace.
+    let words = info::<19>(map)?;
+    let [mut id, key, value] = [words[16], words[17], words[18]];
+    if id == 0 {
+        return Ok(None);
+    }
+    // SAFETY: there are no pointers within.
+    let btf = descriptor(unsafe { bpf(BTF_BY_ID, &mut id) }?)?;
+    Ok(Some((btf_bytes(btf.as_fd())?, [key, value])))
+}
+
+/// `struct bpf_btf_info` up to the number.
+#[repr(C)]
+#[derive(Default)]
+struct BtfInfo {
+    bytes: u64,
+    length: u32,
+    id: u32,
+}
+
+fn btf_bytes(btf: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // Asked twice: for the length, and for all of it.
+    for _ in 0..2 {
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        let mut told = BtfInfo { bytes: pointer_mut(bytes.as_mut_slice()), length, id: 0 };
+        let size = u32::try_from(size_of::<BtfInfo>()).map_err(io::Error::other)?;
+        let mut attributes = Info { fd: number(btf), length: size, at: pointer_mut(&mut told) };
+        // SAFETY: the kernel writes the struct, and as many bytes as it says there is room for.
+        unsafe { bpf(OBJECT_INFO, &mut attributes) }?;
+        bytes.resize(told.length as usize, 0);
+    }
+    Ok(bytes)
+}
+
+/// All entries of a map of this layout, as bytes.
+pub(crate) fn entries(map: BorrowedFd<'_>, layout: MapLayout) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let (key_bytes, value_bytes) = layout.sizes();
+    let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut before: Option<Vec<u8>> = None;
+    loop {
+        let mut key = vec![0; key_bytes];
+        let from = before.as_ref().map_or(0, |key| pointer(key.as_slice()));
+        let to = pointer_mut(key.as_mut_slice());
+        let mut element = Element { map: number(map), zero: 0, key: from, value: to, flags: 0 };
+        // SAFETY: both keys have the size that the kernel told, and outlive the call.
+        match unsafe { bpf(MAP_NEXT_KEY, &mut element) } {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(entries),
+            Err(e) => return Err(e),
+        }
+        let mut value = vec![0; value_bytes];
+        let (at, to) = (pointer(key.as_slice()), pointer_mut(value.as_mut_slice()));
+        let mut element = Element { map: number(map), zero: 0, key: at, value: to, flags: 0 };
+        // SAFETY: key and value have the sizes that the kernel told, and outlive the call.
+        if unsafe { bpf(MAP_LOOKUP, &mut element) }.is_ok() {
+            entries.push((key.clone(), value));
+        }
+        before = Some(key);
+    }
+}
+
+/// Writes an entry as bytes. Where the layout is a hash's, only if it is not there yet and there is room; an array has
+/// all there are.
+pub(crate) fn add_entry(map: BorrowedFd<'_>, layout: MapLayout, key: &[u8], value: &[u8]) -> io::Result<()> {
+    if (key.len(), value.len()) != layout.sizes() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = if layout.kind == 2 { 0 } else { NOT_YET };
+    let mut element = Element { map: number(map), zero: 0, key: pointer(key), value: pointer(value), flags };
+    // SAFETY: key and value have the sizes that the kernel told, and outlive the call.
+    match unsafe { bpf(MAP_UPDATE, &mut element) } {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EEXIST | libc::E2BIG)) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// Sizes of a map's keys and values in bytes.

@@ -39,7 +39,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
 }
 
 /// Writes into a map, as anybody with the right to could.
-fn write(map: &Path, key: &[u8], value: &[u8]) {
+pub(super) fn write(map: &Path, key: &[u8], value: &[u8]) {
     let (key, value) = (words(key), words(value));
     let mut arguments = vec!["map", "update", "pinned", pin(map), "key"];
     arguments.extend(key.iter().map(String::as_str));
@@ -48,16 +48,26 @@ fn write(map: &Path, key: &[u8], value: &[u8]) {
     bpftool(&arguments);
 }
 
-/// The first entry of a map, as bytes.
-fn first_entry(map: &Path) -> (Vec<u8>, Vec<u8>) {
+/// All entries of a map, as bytes.
+pub(super) fn entries(map: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let dump = bpftool(&["-j", "map", "dump", "pinned", pin(map)]);
-    let bytes = |field: &str| {
-        let list = dump.split_once(&format!("\"{field}\":[")).unwrap().1.split_once(']').unwrap().0;
+    let bytes = |text: &str, field: &str| {
+        let list = text.split_once(&format!("\"{field}\":[")).unwrap().1.split_once(']').unwrap().0;
         let byte =
             |text: &str| u8::from_str_radix(text.trim_matches('"').trim_start_matches("0x"), 16).unwrap();
         list.split(',').map(byte).collect::<Vec<u8>>()
     };
-    (bytes("key"), bytes("value"))
+    dump.split("{\"key\":[")
+        .skip(1)
+        .map(|entry| {
+            let entry = format!("\"key\":[{entry}");
+            (bytes(&entry, "key"), bytes(&entry, "value"))
+        })
+        .collect()
+}
+
+fn first_entry(map: &Path) -> (Vec<u8>, Vec<u8>) {
+    entries(map).swap_remove(0)
 }
 
 #[test]

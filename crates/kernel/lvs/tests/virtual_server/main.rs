@@ -8,5 +8,7 @@
 mod ebpf;
 mod lab;
 mod netns;
+
+mod older_map;
 mod raw;
 mod talk;

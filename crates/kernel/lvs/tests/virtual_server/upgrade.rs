@@ -1,13 +1,16 @@
 //! A daemon of another version takes over: the layout of the maps, and with it their directory, has changed.
 
 use super::cases::{bpftool, pin, pins, version};
+use super::foreign::{entries, write};
 use super::upkeep::{connections_to, keep_asking, lab, ways};
 use crate::lab::{Lab, Place, VIP};
+use crate::older_map::pin_old_servers;
 use crate::talk::{Datagrams, names, spread};
-use shoal_lvs::Difference;
+use shoal_lvs::{Difference, Found, Subject};
+use shoal_model::lvs::VirtualServiceKey;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -72,7 +75,7 @@ fn connections_survive_and_nobody_notices() {
 }
 
 /// Puts a map of another layout in the place of an old one.
-fn lay_out_otherwise(old: &std::path::Path, name: &str) {
+fn lay_out_otherwise(old: &Path, name: &str) {
     let path = old.join("maps").join(name);
     fs::remove_file(&path).unwrap();
     bpftool(&[
@@ -139,5 +142,46 @@ fn an_interrupted_takeover_is_finished_by_the_next_daemon() {
     assert_eq!(lab.sync(), [[], []]);
     for connection in &mut kept {
         assert_eq!(connection.ask().unwrap().name, "b");
+    }
+}
+
+/// Lays the old map of real servers out as before they could have a second address.
+fn without_second_address(old: &Path) {
+    let servers = old.join("maps/servers");
+    let entries = entries(&servers);
+    assert_eq!(entries[0].1.len(), 76, "say here what else the layout has got since");
+    fs::remove_file(&servers).unwrap();
+    pin_old_servers(&servers);
+    for (key, mut value) in entries {
+        value.drain(16..32);
+        write(&servers, &key, &value);
+    }
+}
+
+#[test]
+fn where_fields_were_added_connections_survive_too() {
+    let mut lab = lab();
+    let mut kept = connections_to(&lab, "a");
+    kept.extend(connections_to(&lab, "b"));
+    for host in 0..2 {
+        let old = age(&mut lab, host);
+        without_second_address(&old);
+        lab.reopen(host);
+    }
+    // Served by the old programs, and then by the new ones.
+    for connection in &mut kept {
+        connection.ask().unwrap();
+    }
+    for difference in lab.sync().iter().flatten() {
+        // The second address, which only those of the mesh have.
+        assert_eq!((difference.found, &difference.unrepaired), (Found::Different, &None));
+        assert!(matches!(difference.subject, Subject::RealServer(VirtualServiceKey::Ingress { .. }, _)));
+    }
+    for connection in &mut kept {
+        connection.ask().unwrap();
+    }
+    assert_eq!(lab.sync(), [[], []]);
+    for (namespace, to) in ways(&lab) {
+        assert_eq!(spread(&names(&namespace, &to.to_string(), 4)).len(), 2, "by {to}");
     }
 }
