@@ -3,7 +3,7 @@
 //! A connection that was balanced at the socket is ended at the socket, a TCP connection of the mesh at the task that no
 //! longer serves it: the kernel sends its client a reset, which is translated as long as the mesh still knows the task.
 //! Where the task died with its node nobody is left to send one; then the entry node's own stack resets the connection
-//! when its client says something (`lost_its_server` in `bpf/entry.h`).
+//! when its client says something (`goes_on` in `bpf/entry.h`).
 
 use super::abi::{
     Address, Balanced, EntryFlow, FLOW_ANSWERED, GoneServer, MeshTask, PROTOCOL_TCP, Server, is_closed,

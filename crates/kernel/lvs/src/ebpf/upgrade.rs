@@ -20,9 +20,11 @@ use std::path::Path;
 const MEANINGS: [&str; 5] = ["vip_services", "port_services", "servers", "networks", "next_numbers"];
 
 /// Maps that the programs write.
-const FLOWS: [&str; 7] = [
+const FLOWS: [&str; 9] = [
     "entry_flows",
+    "entry_openings",
     "task_flows",
+    "task_openings",
     "clashes",
     "affinities",
     "datagram_choices",

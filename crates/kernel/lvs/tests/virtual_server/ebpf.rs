@@ -8,6 +8,8 @@ mod affinity;
 mod corners;
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "expiry.rs"]
+mod expiry;
 #[path = "ebpf_flows.rs"]
 mod flows;
 #[path = "foreign.rs"]

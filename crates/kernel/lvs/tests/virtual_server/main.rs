@@ -8,7 +8,6 @@
 mod ebpf;
 mod lab;
 mod netns;
-
 mod older_map;
 mod raw;
 mod talk;
