@@ -45,6 +45,13 @@ pub enum Subject {
     Leftover(&'static str),
     /// A task's end of the mesh, by its port on the overlay's bridge.
     MeshTask(String),
+    /// A chain of the packet filter with its rules, or a set's form.
+    Rules {
+        /// The namespace.
+        namespace: NamespaceName,
+        /// The chain's or set's name.
+        name: String,
+    },
     /// A program on a link.
     Program {
         /// The program's name.
@@ -90,6 +97,7 @@ impl fmt::Display for Subject {
             Self::RealServer(key, task) => write!(f, "real server {task} of {}", Shown(key)),
             Self::Leftover(what) => write!(f, "leftover {what}"),
             Self::MeshTask(port) => write!(f, "mesh task behind {port}"),
+            Self::Rules { namespace, name } => write!(f, "rules {name} in {namespace}"),
             Self::Program { program, namespace, link } => {
                 write!(f, "program {program} on {link} in {namespace}")
             }

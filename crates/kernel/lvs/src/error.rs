@@ -38,6 +38,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The kernel refused a message, or did not answer.
+    #[error("{what}")]
+    Netlink {
+        /// What was attempted.
+        what: String,
+        /// The kernel's answer.
+        #[source]
+        source: shoal_netlink::Error,
+    },
     /// The declared table holds something that the engine cannot carry.
     #[error("the table cannot be carried out: {0}")]
     Table(String),

@@ -46,7 +46,13 @@ impl Attributes {
     /// Attributes within an attribute.
     #[must_use]
     pub fn nested(self, kind: u16, inner: &Attributes) -> Self {
-        self.bytes(kind | NESTED, &inner.0)
+        self.raw_nested(kind, &inner.0)
+    }
+
+    /// Attributes, already as they are sent, within an attribute.
+    #[must_use]
+    pub fn raw_nested(self, kind: u16, inner: &[u8]) -> Self {
+        self.bytes(kind | NESTED, inner)
     }
 
     /// The list as it is sent.

@@ -184,6 +184,16 @@ pub struct Mesh {
     pub tasks: BTreeMap<TaskId, MeshTask>,
 }
 
+/// The mark of packets that go back by way of the node with these ingress addresses, for engines that steer answers by
+/// policy routing; also the number of the routing table that leads there. It is the low 32 bits of the first address, so
+/// that whoever marks and whoever routes agree without a word; `None` without an address.
+pub fn entry_mark(addresses: &BTreeSet<IpAddr>) -> Option<u32> {
+    addresses.first().map(|address| match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => u32::try_from(address.to_bits() & u128::from(u32::MAX)).unwrap_or(u32::MAX),
+    })
+}
+
 /// One local task behind published ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeshTask {

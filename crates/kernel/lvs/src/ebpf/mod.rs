@@ -15,14 +15,14 @@ mod flows;
 mod idle;
 mod map;
 mod mesh;
-mod namespace;
+pub(crate) mod namespace;
 mod object;
 mod pins;
 mod program;
 mod resets;
 mod sandboxes;
 mod services;
-mod sock_diag;
+pub(crate) mod sock_diag;
 mod syscall;
 mod upgrade;
 

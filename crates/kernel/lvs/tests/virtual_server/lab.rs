@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) trait Engine {
     fn open(&self, place: &Place) -> Box<dyn VirtualServer>;
     fn remove(&self, place: &Place);
+
+    /// Whether answers of tasks find their way back by a mark, by rules and routes that the agent would declare.
+    fn steers_by_mark(&self) -> bool {
+        false
+    }
 }
 
 /// One host's directories.
@@ -220,6 +225,9 @@ impl Lab {
         made.lay_overlays();
         made.lay_sandbox();
         made.lay_masquerade();
+        if self.engine.steers_by_mark() {
+            made.netns.sysctl("net/ipv4/conf/docker_gwbridge/route_localnet", "1");
+        }
         made.engine = Some(self.engine.open(&made.place));
         self.hosts.push(made);
     }
@@ -239,8 +247,7 @@ impl Lab {
     pub(crate) fn add_task(&mut self, name: &str, host: usize) {
         let number = self.next_task;
         self.next_task += 1;
-        let at = &mut self.hosts[host];
-        let netns = Netns::new(at.place.netns_root().join(format!("task{number}")));
+        let netns = Netns::new(self.hosts[host].place.netns_root().join(format!("task{number}")));
         let responder = Responder::new(&netns.path, name, &[80, 53], &[81]);
         let task = Task {
             id: TaskId::from_random(number as u128 + 1000),
@@ -252,7 +259,10 @@ impl Lab {
             speaks_ipv6: true,
             _responder: responder,
         };
-        at.lay_task(&task);
+        self.hosts[host].lay_task(&task);
+        if self.engine.steers_by_mark() {
+            self.lay_ways_back(&task);
+        }
         for (_, other) in self.hosts.iter().enumerate().filter(|(i, _)| *i != host) {
             let tunnel = &self.hosts[host].address;
             remote_endpoint(&other.ingress, &task.ingress_address(), task.ingress_mac(), tunnel);
@@ -261,6 +271,17 @@ impl Lab {
             remote_endpoint(&other.overlay, &task.overlay_address6(), task.overlay_mac(), tunnel);
         }
         self.tasks.insert(name.to_owned(), task);
+    }
+
+    /// Answers of a task to clients that came by a node go back by that node's ingress endpoint.
+    fn lay_ways_back(&self, task: &Task) {
+        for host in &self.hosts {
+            let way = host.sandbox_address();
+            let mark = shoal_model::lvs::entry_mark(&[ip(&way)].into()).unwrap();
+            task.netns.ip(&format!(
+                "route add default via {way} dev eth0 table {mark}\nrule add fwmark {mark} lookup {mark} pref 90"
+            ));
+        }
     }
 
     /// A container that is on `docker_gwbridge` only; its namespace.

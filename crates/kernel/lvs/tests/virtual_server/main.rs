@@ -6,8 +6,10 @@
 #![allow(clippy::duplicate_mod, reason = "the same cases are run over every engine")]
 
 mod ebpf;
+mod exceptions;
 mod lab;
 mod netns;
+mod nft;
 mod older_map;
 mod raw;
 mod talk;
