@@ -136,6 +136,9 @@ fn rule_message(rule: &Rule) -> RuleMessage {
     message.header.table = u8::try_from(rule.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.header.action = RuleAction::ToTable;
     message.attributes = vec![RuleAttribute::Table(rule.table), RuleAttribute::Priority(rule.priority)];
+    if let Some(mark) = rule.mark {
+        message.attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(u32::MAX)]);
+    }
     if rule.from.prefix_len() != 0 {
         message.attributes.push(RuleAttribute::Source(rule.from.network()));
     }
@@ -162,17 +165,18 @@ fn read_rule(message: RouteNetlinkMessage) -> Option<Rule> {
         return None;
     }
     let mut from = unspecified(message.header.family)?;
-    let (mut table, mut priority) = (u32::from(message.header.table), 0);
+    let (mut table, mut priority, mut mark) = (u32::from(message.header.table), 0, None);
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Source(address) => from = *address,
             RuleAttribute::Table(number) => table = *number,
             RuleAttribute::Priority(number) => priority = *number,
+            RuleAttribute::FwMark(number) => mark = Some(*number),
             _ => {}
         }
     }
     if BORN_RULES.contains(&priority) && message.header.src_len == 0 {
         return None;
     }
-    Some(Rule { from: IpNet::new(from, message.header.src_len).ok()?, table, priority })
+    Some(Rule { from: IpNet::new(from, message.header.src_len).ok()?, mark, table, priority })
 }

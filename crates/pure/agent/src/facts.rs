@@ -26,6 +26,9 @@ pub struct LocalFacts {
     pub gateway_subnet: IpNet,
     /// Subnet of `docker0`.
     pub bridge_subnet: IpNet,
+    /// Whether the virtual server marks answers by the node that they go back to, so that rules have to route them. The
+    /// nft engine does, the ebpf engine needs none of it.
+    pub steers_by_mark: bool,
     /// The address that the node's own processes connect to published ports from.
     pub host_source: IpAddr,
     /// The one of the other family, where the node has any.

@@ -12,7 +12,7 @@ use shoal_model::lvs::{
 use shoal_model::netns::{NamespaceName, Namespaces};
 use shoal_model::publishing::Publishing;
 use shoal_model::spec::{PortConfig, PublishMode};
-use shoal_model::{Assignment, Mac, NetworkId, Observed, TaskId};
+use shoal_model::{Assignment, NetworkId, Observed, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -155,19 +155,9 @@ fn mesh(assignment: &Assignment, declared: &Namespaces, facts: &LocalFacts) -> O
         sandbox_gateway_link: names::SANDBOX_GATEWAY_LINK.to_owned(),
         host_gateway_port: network::ingress_host_port(),
         overlay: network::overlay_namespace(network),
-        entries: entries(network),
+        entries: network::entries(network),
         tasks: local.filter_map(|task| Some((task.id.clone(), mesh_task(task, network)?))).collect(),
     })
-}
-
-/// The ingress endpoints of the nodes.
-fn entries(network: &NetworkAssignment) -> BTreeMap<Mac, BTreeSet<IpAddr>> {
-    let of_nodes = network.endpoints.iter().filter(|(holder, e)| holder.as_str() == e.node.as_str());
-    let mut entries: BTreeMap<Mac, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (_, endpoint) in of_nodes {
-        entries.entry(endpoint.mac).or_default().extend(&endpoint.addresses);
-    }
-    entries
 }
 
 /// A local task on the ingress network. Its ports stay while it drains, for the connections that it still has.

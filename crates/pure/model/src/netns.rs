@@ -134,11 +134,13 @@ pub struct Route {
 /// Number of the main routing table.
 pub const MAIN_TABLE: u32 = 254;
 
-/// A policy-routing rule: packets from these sources use that table.
+/// A policy-routing rule: packets from these sources, with this mark, use that table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
     /// Source addresses.
     pub from: IpNet,
+    /// The packet's mark; `None` is for packets with any.
+    pub mark: Option<u32>,
     /// Routing table.
     pub table: u32,
     /// Lower comes first.

@@ -1,6 +1,6 @@
 //! The daemon's arguments, and the configuration that they parse into.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use shoal_model::spec::Labels;
 use std::net::SocketAddr;
@@ -39,12 +39,27 @@ pub struct DaemonArguments {
     /// UDP address of further name servers for containers; the host's own if none is given
     #[arg(long)]
     pub dns: Vec<std::net::IpAddr>,
+    /// What balances: `ebpf`, `nft`, or `auto` for ebpf where the kernel takes its programs and nft elsewhere
+    #[arg(long, value_enum, default_value_t)]
+    pub lb_engine: LbEngine,
     /// Registries spoken to without TLS, `host:port` or a subnet; loopback always is
     #[arg(long = "insecure-registry")]
     pub insecure_registries: Vec<String>,
     /// Address and port of the metrics for Prometheus (GET /metrics, unencrypted); off unless given
     #[arg(long)]
     pub metrics_addr: Option<SocketAddr>,
+}
+
+/// Engines of the virtual server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LbEngine {
+    /// `ebpf` where it loads, else `nft`.
+    #[default]
+    Auto,
+    /// BPF programs at sockets and links.
+    Ebpf,
+    /// The packet filter and connection tracking.
+    Nft,
 }
 
 /// A pool of addresses and the size of the subnets cut from it.
@@ -75,6 +90,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// Name servers for containers.
     pub dns: Vec<std::net::IpAddr>,
+    /// What balances.
+    pub lb_engine: LbEngine,
     /// Registries without TLS.
     pub insecure_registries: Vec<String>,
     /// Where the metrics are served, if they are.
@@ -116,6 +133,7 @@ impl DaemonArguments {
             labels: self.labels.into_iter().collect(),
             cgroup_parent: self.cgroup_parent,
             dns: self.dns,
+            lb_engine: self.lb_engine,
             insecure_registries: self.insecure_registries,
             metrics_addr: self.metrics_addr,
         })

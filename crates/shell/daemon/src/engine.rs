@@ -1,5 +1,6 @@
 //! The parts of one daemon, made once and shared by everything that runs in it.
 
+use crate::balancer::Balancer;
 use crate::config::Config;
 use crate::events::Events;
 use crate::health::Probes;
@@ -11,7 +12,7 @@ use crate::view::View;
 use anyhow::Context;
 use shoal_host::{Host, HostConfig};
 use shoal_images::{Images, Settings};
-use shoal_lvs::{Ebpf, EbpfConfig, VirtualServer};
+use shoal_lvs::VirtualServer;
 use shoal_runtime::{Runtime, RuntimeConfig};
 use std::fs;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) tallies: Tallies,
     /// Held while the kernel is compared and repaired.
     comparing: Mutex<()>,
-    virtual_server: Mutex<Box<dyn VirtualServer>>,
+    pub(crate) balancer: Balancer,
 }
 
 impl Engine {
@@ -52,7 +53,7 @@ impl Engine {
         let machine = Machine::observe(&config)?;
         let netns_root = config.exec_root.join("netns");
         let host = Host::open(HostConfig {
-            netns_root: netns_root.clone(),
+            netns_root,
             owner: owner_mark(&config),
             nft_table: nft_table(&config),
             host_netns: None,
@@ -62,7 +63,7 @@ impl Engine {
             cgroup_parent: config.cgroup_parent.clone(),
             shim_executable: PathBuf::from("/proc/self/exe"),
         })?;
-        let virtual_server = Ebpf::open(&EbpfConfig::new(config.exec_root.join("bpf"), netns_root))?;
+        let balancer = Balancer::open(&config, format!("{}_lvs", nft_table(&config)))?;
         let settings =
             Settings { insecure_registries: config.insecure_registries.clone(), ..Settings::default() };
         let images = Images::open_with(config.data_root.join("images"), settings)?;
@@ -75,7 +76,7 @@ impl Engine {
             view: watch::Sender::new(Arc::new(View::default())),
             tallies: Tallies::default(),
             comparing: Mutex::default(),
-            virtual_server: Mutex::new(Box::new(virtual_server)),
+            balancer,
             config,
             machine,
             host,
@@ -87,8 +88,7 @@ impl Engine {
 
     /// Uses the virtual server; blocks for the time of a few system calls.
     pub(crate) fn with_virtual_server<T>(&self, use_it: impl FnOnce(&mut dyn VirtualServer) -> T) -> T {
-        let mut server = self.virtual_server.lock().unwrap_or_else(PoisonError::into_inner);
-        use_it(server.as_mut())
+        self.balancer.with(use_it)
     }
 
     /// Keeps repairs from going on while someone compares, and the other way round. Blocks for the time of a pass.

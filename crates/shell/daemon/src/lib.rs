@@ -9,6 +9,7 @@
 
 mod addresses;
 mod backend;
+mod balancer;
 mod config;
 mod counting;
 mod deviations;

@@ -55,6 +55,7 @@ pub(crate) fn observe(
         path_mtu: path.map_or(1500, |i| i.mtu),
         gateway_subnet,
         bridge_subnet,
+        steers_by_mark: engine.balancer.steers_by_mark(),
         host_source: identity.address,
         host_source_beside: beside(identity.address, &uplinks),
     })

@@ -328,13 +328,7 @@ fn compare(
 
 /// Repairs the virtual server; answers whether it is as declared then.
 fn sync_virtual_server(engine: &Engine, table: &shoal_model::lvs::Table, findings: &mut Findings) -> bool {
-    let synced = engine.with_virtual_server(|server| {
-        let found = server.sync(table)?;
-        // What was repaired is looked at once more: only what was seen to be right counts as right.
-        let left = if found.is_empty() { Vec::new() } else { server.check(table)? };
-        Ok::<_, shoal_lvs::Error>((found, left))
-    });
-    match synced {
+    match engine.balancer.sync(table) {
         Ok((found, left)) => {
             for difference in &found {
                 tracing::debug!(%difference, "virtual server");

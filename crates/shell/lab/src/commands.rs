@@ -89,6 +89,9 @@ pub struct UpArgs {
     /// Give the hosts IPv6 addresses beside the others (`fd00:50::11` and on) and the swarm an IPv6 address pool
     #[arg(long)]
     pub ipv6: bool,
+    /// What balances on the hosts: `auto`, `ebpf` or `nft`, as `shoal daemon` has it
+    #[arg(long, default_value = "auto", value_parser = ["auto", "ebpf", "nft"])]
+    pub lb_engine: String,
     /// Start the daemons only: no swarm, no images
     #[arg(long)]
     pub bare: bool,

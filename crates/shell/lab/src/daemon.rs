@@ -74,6 +74,8 @@ pub(crate) fn start(lab: &Place, record: &Record, host: &HostRecord) -> anyhow::
         .args(["--metrics-addr", METRICS])
         .arg("--log-level")
         .arg(&record.log_level)
+        .arg("--lb-engine")
+        .arg(&record.lb_engine)
         .env_remove("DOCKER_HOST")
         .current_dir("/")
         .stdin(Stdio::null())

@@ -15,6 +15,9 @@ pub(crate) struct Record {
     /// The program whose `daemon` command the hosts run.
     pub(crate) program: PathBuf,
     pub(crate) log_level: String,
+    /// What balances on the hosts; labs of earlier programs have no say.
+    #[serde(default = "usual_engine")]
+    pub(crate) lb_engine: String,
     pub(crate) hosts: Vec<HostRecord>,
     /// Pairs of hosts that are parted.
     pub(crate) cuts: BTreeSet<(String, String)>,
@@ -73,6 +76,10 @@ pub(crate) fn beside(address: Ipv4Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x50, 0, 0, 0, 0, 0, digits)
 }
 
+fn usual_engine() -> String {
+    "auto".to_owned()
+}
+
 /// Last byte of the first host's address.
 const FIRST: u8 = 11;
 /// Last byte of the client's.
@@ -95,7 +102,7 @@ impl Record {
             hosts.push(HostRecord::new(name, FIRST + number, role));
         }
         hosts.push(HostRecord::new("client".into(), CLIENT, Role::Client));
-        Ok(Self { program, log_level, hosts, cuts: BTreeSet::new() })
+        Ok(Self { program, log_level, lb_engine: usual_engine(), hosts, cuts: BTreeSet::new() })
     }
 
     /// The same hosts with IPv6 addresses beside the others.

@@ -18,7 +18,8 @@ pub(crate) fn up(lab: &Place, args: &UpArgs) -> anyhow::Result<()> {
     shoal_host::check_requirements().context("this machine cannot hold a lab")?;
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let record = Record::new(program, args.log_level.clone(), args.nodes, args.managers)?;
-    let record = if args.ipv6 { record.dual_stack() } else { record };
+    let mut record = if args.ipv6 { record.dual_stack() } else { record };
+    record.lb_engine.clone_from(&args.lb_engine);
     // Made first: what is missing shows before anything is there to be removed again.
     let images = if args.bare { Vec::new() } else { image::both(args.whoami.as_deref())? };
     let _lock = lab.lock()?;

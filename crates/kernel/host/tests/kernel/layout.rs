@@ -157,7 +157,7 @@ fn task(node: Node) -> Namespace {
     task.routes.insert(route("0.0.0.0/0", Some("172.18.0.1"), "eth1", MAIN_TABLE));
     task.routes.insert(route("0.0.0.0/0", Some(&format!("10.0.0.{}", node.number)), "eth0", 100));
     let from = format!("10.0.0.{last}/32").parse().unwrap();
-    task.rules.insert(Rule { from, table: 100, priority: 100 });
+    task.rules.insert(Rule { from, mark: None, table: 100, priority: 100 });
     task.sysctls.insert("net.ipv4.conf.eth0.rp_filter".into(), "0".into());
     task
 }

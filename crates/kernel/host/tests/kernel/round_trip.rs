@@ -85,7 +85,13 @@ fn ipv6_is_observed_as_declared() {
     task.links.insert("eth0".into(), link(pair(named("1-six"), "veth1"), 4, 1430, &["fd00:1::2/64"]));
     task.routes.insert(route("::/0", Some("fd00:1::1"), "eth0", MAIN_TABLE));
     task.routes.insert(route("fd00:7::/64", None, "eth0", 1000));
-    task.rules.insert(Rule { from: "fd00:1::2/128".parse().unwrap(), table: 1000, priority: 50 });
+    task.rules.insert(Rule { from: "fd00:1::2/128".parse().unwrap(), mark: None, table: 1000, priority: 50 });
+    task.rules.insert(Rule {
+        from: "0.0.0.0/0".parse().unwrap(),
+        mark: Some(0x0a00_0002),
+        table: 0x0a00_0002,
+        priority: 90,
+    });
     let declared = Namespaces::from([
         (NamespaceName::Host, Namespace::default()),
         (named("1-six"), overlay),

@@ -20,6 +20,7 @@ mod object;
 mod pins;
 mod program;
 mod resets;
+mod retire;
 mod sandboxes;
 mod services;
 pub(crate) mod sock_diag;
@@ -139,6 +140,23 @@ impl Ebpf {
             bpffs::remove_version(&version)?;
         }
         pins.unmount()
+    }
+
+    /// Whether an engine works below this directory, of this process or an earlier one.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked into.
+    pub fn exists(config: &EbpfConfig) -> Result<bool, Error> {
+        Ok(PinRoot::existing(&config.pin_root)?.is_some())
+    }
+
+    /// To be called instead of [`sync`](VirtualServer::sync) once another engine has taken this one's place: takes no
+    /// new connections and keeps the old. Tells how many still go on; at 0, [`remove`](Self::remove) disturbs nobody.
+    ///
+    /// # Errors
+    /// When the kernel's state cannot be read or changed.
+    pub fn retire(&mut self) -> Result<usize, Error> {
+        retire::retire(&self.maps, &self.idle)
     }
 
     fn attacher(&self, mode: Mode) -> Attacher<'_> {

@@ -89,6 +89,29 @@ impl Nft {
         Ok(())
     }
 
+    /// Whether the host's namespace holds the engine's table, of this process or an earlier one.
+    ///
+    /// # Errors
+    /// When the packet filter cannot be read.
+    pub fn exists(config: &NftConfig) -> Result<bool, Error> {
+        Ok(Self::open(config)?.read(&NamespaceName::Host)?.exists)
+    }
+
+    /// To be called instead of [`sync`](VirtualServer::sync) once another engine has taken this one's place: takes no
+    /// new connections and keeps the old. Tells how many still go on; at 0, [`remove`](Self::remove) disturbs nobody.
+    ///
+    /// # Errors
+    /// When the kernel's state cannot be read or changed.
+    pub fn retire(&mut self, table: &Table) -> Result<usize, Error> {
+        self.everywhere(table, |namespace, wanted| {
+            let mut wanted = wanted.clone();
+            wanted.elements.retain(|(set, _), _| !leads_to_service(set));
+            self.settle(namespace, &wanted, table)
+        })?;
+        self.declared = table.clone();
+        Ok(self.connections()?.iter().filter(|connection| connection.state != "CLOSE").count())
+    }
+
     /// Every namespace that may hold a table, or should.
     fn namespaces(&self, table: &Table) -> Result<BTreeSet<NamespaceName>, Error> {
         let mut names: BTreeSet<NamespaceName> = table.sandboxes.keys().cloned().collect();
@@ -193,6 +216,11 @@ impl Nft {
             Ok(plan.differences)
         })
     }
+}
+
+/// Whether a set's elements make new connections be translated, or refused.
+fn leads_to_service(set: &str) -> bool {
+    set.ends_with("-services") || sandbox::refuses(set)
 }
 
 /// Ends the connections to those who are no real servers any more. A client in this namespace is told at once; one

@@ -1,7 +1,7 @@
 //! The table of a task's sandbox: its own connections to virtual addresses, and its answers to clients of published
 //! ports, which leave by the node that the client came through.
 
-use super::balance::{By, Front, Part};
+use super::balance::{By, Front, Part, port_key};
 use super::expressions::{Family, Is, Meta, Rule, octets};
 use super::kernel::digest;
 use super::ruleset::{Content, Field, Hook, Key, Ruleset, Set, Sort, priority};
@@ -21,6 +21,11 @@ const CLIENT_LASTS: Duration = Duration::from_mins(3);
 /// Virtual addresses of the services on the sandbox's networks.
 fn vips(family: Family) -> String {
     format!("vip{}-addresses", family.digit())
+}
+
+/// Whether a set says what is refused unless it is translated.
+pub(super) fn refuses(set: &str) -> bool {
+    Family::BOTH.iter().any(|family| vips(*family) == set)
 }
 
 /// The sandbox's table.
@@ -100,37 +105,62 @@ fn add_answers(ruleset: &mut Ruleset, mesh: &Mesh, task: &MeshTask) {
     }
     let addresses = [Some(task.address), task.address6.map(IpAddr::V6)];
     for address in addresses.into_iter().flatten() {
+        add_entrance(ruleset, task, address);
         add_answers_of(ruleset, address);
     }
-    let mark = Rule::new().connection_mark(0).compare(0, Is::Different, &[0; 4]).set_mark(0);
+    let mark = of_a_client(Rule::new()).set_mark(0);
     ruleset.base_chain("answer-way", ("route", Hook::Output, priority::MANGLE), vec![mark]);
     // Empty: that it is there makes the kernel give another port to a client's connection that comes by two nodes
     // from one port.
     ruleset.base_chain("tell-apart", ("nat", Hook::Input, priority::SOURCE), Vec::new());
 }
 
+/// Goes on only with connections of clients of published ports, whose mark is then in the first register.
+fn of_a_client(rule: Rule) -> Rule {
+    rule.connection_mark(0).compare(0, Is::Different, &[0; 4])
+}
+
+/// What comes from a node's ingress endpoint, as that node's engine sends it: to the task, or (from the ebpf engine)
+/// still to the node and its published port.
+fn add_entrance(ruleset: &mut Ruleset, task: &MeshTask, own: IpAddr) {
+    let family = Family::of(own);
+    let entered = || Rule::new().family(family).ethernet_source(0);
+    let zone = entered().map("entry-zones", 0, 0).set_zone(0);
+    ruleset.base_chain("entry-zone", ("filter", Hook::Prerouting, priority::BEFORE_TRACKING), vec![zone]);
+    let mark = entered().map("entries", 0, 0).set_connection_mark(0);
+    ruleset.base_chain("entry-mark", ("filter", Hook::Prerouting, priority::MANGLE), vec![mark]);
+    let published = format!("published{}", family.digit());
+    let data = [Field::Address(family), Field::Port];
+    ruleset.sets.insert(published.clone(), Set::map(&[Field::Protocol, Field::Port], &data));
+    for port in &task.ports {
+        let target = Key::new().address(own).port(port.target).content();
+        let key = port_key(port.protocol, port.published);
+        ruleset.add(&published, key, target, Subject::MeshTask(task.port_link.clone()));
+    }
+    let at = family.words() + 1;
+    let to_node = of_a_client(Rule::new().family(family))
+        .destination(family, 0)
+        .compare(0, Is::Different, &octets(own))
+        .meta(Meta::Protocol, at)
+        .destination_port(at + 1)
+        .map(&published, at, 0)
+        .translate(family, 0, true);
+    ruleset.base_chain("published", ("nat", Hook::Prerouting, priority::DESTINATION), vec![to_node]);
+}
+
+/// A datagram server on all addresses answers from that of the way out; the client was told another.
 fn add_answers_of(ruleset: &mut Ruleset, own: IpAddr) {
     let family = Family::of(own);
     let clients = format!("clients{}", family.digit());
     let key = [Field::Address(family), Field::Port, Field::Port];
     ruleset.sets.insert(clients.clone(), Set::plain(&key).sorted(Sort::Dynamic));
-    let to_own = || Rule::new().family(family).destination(family, 0).compare(0, Is::Equal, &octets(own));
-    let zone = to_own().ethernet_source(0).map("entry-zones", 0, 0).set_zone(0);
-    ruleset.base_chain("entry-zone", ("filter", Hook::Prerouting, priority::BEFORE_TRACKING), vec![zone]);
     let port = family.words();
-    let entered = vec![
-        to_own().ethernet_source(0).map("entries", 0, 0).set_connection_mark(0),
-        to_own()
-            .protocol(UDP)
-            .ethernet_source(0)
-            .map("entries", 0, 0)
-            .source(family, 0)
-            .source_port(port)
-            .destination_port(port + 1)
-            .note(&clients, 0, None, CLIENT_LASTS),
-    ];
-    ruleset.base_chain("entry-mark", ("filter", Hook::Prerouting, priority::MANGLE), entered);
-    // A datagram server on all addresses answers from that of the way out; the client was told another.
+    let asks = of_a_client(Rule::new().family(family).protocol(UDP))
+        .source(family, 0)
+        .source_port(port)
+        .destination_port(port + 1)
+        .note(&clients, 0, None, CLIENT_LASTS);
+    ruleset.base_chain("clients", ("filter", Hook::Input, priority::FILTER), vec![asks]);
     let answer = Rule::new()
         .family(family)
         .protocol(UDP)

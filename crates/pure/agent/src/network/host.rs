@@ -33,7 +33,7 @@ pub(super) fn base(facts: &LocalFacts) -> Namespace {
         host.firewall.push(FirewallRule::Masquerade { source, bridge: name });
     }
     host.firewall.push(FirewallRule::Isolate { bridge: Bridge::Gateway.name().to_owned() });
-    sysctls::host(&mut host);
+    sysctls::host(&mut host, facts.steers_by_mark);
     host
 }
 

@@ -2,7 +2,7 @@
 
 use super::bridge::{self, Bridge, Outside};
 use super::pair::{Pair, loopback};
-use super::{host_prefix, overlay, sysctls};
+use super::{host_prefix, overlay, sysctls, ways_back};
 use crate::{LocalFacts, names};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use shoal_model::assignment::{NetworkAssignment, TaskAssignment};
@@ -125,6 +125,9 @@ fn join_network(
     .add_to(declared);
     if network.network.spec.ingress {
         answer_by_ingress(declared, network, attachment, (sandbox, link));
+        if facts.steers_by_mark {
+            ways_back::add(declared.entry(sandbox.clone()).or_default(), network, link);
+        }
     }
 }
 
@@ -148,7 +151,7 @@ fn answer_by_ingress(
             continue;
         };
         if let Ok(from) = IpNet::new(address.addr(), host_prefix(address.addr())) {
-            namespace.rules.insert(Rule { from, table: INGRESS_TABLE, priority: INGRESS_TABLE });
+            namespace.rules.insert(Rule { from, mark: None, table: INGRESS_TABLE, priority: INGRESS_TABLE });
         }
         let within = Route {
             destination: subnet.subnet.trunc(),

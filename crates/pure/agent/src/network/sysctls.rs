@@ -14,11 +14,16 @@ fn speaks_ipv6(namespace: &Namespace) -> bool {
     namespace.links.values().flat_map(|link| &link.addresses).any(|a| a.addr().is_ipv6())
 }
 
-/// The host forwards for its sandboxes. Everything else there is the operator's. (IPv6 is not forwarded: sandboxes have no
+/// The host forwards for its sandboxes. Where its own connections to 127.0.0.1 are translated on their way out, their
+/// packets may leave by the bridge. Everything else there is the operator's. (IPv6 is not forwarded: sandboxes have no
 /// IPv6 address on the bridges, the routing mesh does not need it, and a host that forwards no longer learns its default
 /// route from router advertisements.)
-pub(super) fn host(namespace: &mut Namespace) {
+pub(super) fn host(namespace: &mut Namespace, loopback_leaves: bool) {
     set(namespace, &[("net.ipv4.ip_forward", "1")]);
+    if loopback_leaves {
+        let name = format!("net.ipv4.conf.{}.route_localnet", crate::names::GATEWAY_BRIDGE);
+        namespace.sysctls.insert(name, "1".to_owned());
+    }
 }
 
 /// An overlay's namespace bridges and does not route. Without IPv6 subnets, links do not give themselves IPv6 addresses

@@ -77,6 +77,7 @@ pub(crate) fn facts() -> LocalFacts {
         path_mtu: 1500,
         gateway_subnet: net("172.18.0.0/16"),
         bridge_subnet: net("172.17.0.0/16"),
+        steers_by_mark: false,
         host_source: ip("192.168.50.11"),
         host_source_beside: None,
     }

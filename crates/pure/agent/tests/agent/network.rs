@@ -83,6 +83,28 @@ fn a_network_of_ipv6_only_is_declared_without_ipv4() {
 }
 
 #[test]
+fn where_answers_are_marked_each_node_has_a_way_back() {
+    let facts = LocalFacts { steers_by_mark: true, ..facts() };
+    let assignment = assignment();
+    let of = |facts: &LocalFacts| {
+        let declared = declare(&assignment, &Observed::default(), &Namespaces::new(), facts, NOW);
+        show::namespaces(&declared)
+    };
+    let node = &assignment.networks[&example::ingress()].own.as_ref().unwrap().addresses[0].addr();
+    let mark = shoal_model::lvs::entry_mark(&[*node].into()).unwrap();
+    let lines = [
+        format!("rule 90 from 0.0.0.0/0 fwmark {mark} lookup {mark}"),
+        format!("route 0.0.0.0/0 via {node} dev eth0 table {mark}"),
+        "sysctl net.ipv4.conf.docker_gwbridge.route_localnet=1".to_owned(),
+    ];
+    let (with, without) = (of(&facts), of(&example::facts()));
+    for line in lines {
+        assert!(with.contains(&line), "{line} is not in\n{with}");
+        assert!(!without.contains(&line), "{line}");
+    }
+}
+
+#[test]
 fn ipv6_tunnels_leave_less_room() {
     let facts = LocalFacts { advertise: ip("fd00::11"), path_mtu: 9000, ..facts() };
     let declared = declare(&assignment(), &Observed::default(), &Namespaces::new(), &facts, NOW);

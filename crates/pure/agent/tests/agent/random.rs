@@ -174,6 +174,7 @@ impl Dice {
             if let Some(held) = made.get_mut(&namespace(*n)) {
                 held.rules.insert(Rule {
                     from: net("10.1.1.1/32"),
+                    mark: None,
                     table: u32::from(*number),
                     priority: 100,
                 });

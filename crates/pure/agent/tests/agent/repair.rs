@@ -262,7 +262,7 @@ fn additions(link: String) -> Vec<(&'static str, ChangeIn)> {
         (
             "a rule added",
             Box::new(|f, n| {
-                let rule = Rule { from: net("10.99.0.0/16"), table: 7, priority: 7 };
+                let rule = Rule { from: net("10.99.0.0/16"), mark: None, table: 7, priority: 7 };
                 f.namespaces.get_mut(n).unwrap().rules.insert(rule);
             }),
         ),

@@ -14,7 +14,9 @@ pub(crate) fn namespaces(namespaces: &Namespaces) -> String {
             writeln!(text, "  route {}", self::route(route)).unwrap();
         }
         for rule in &held.rules {
-            writeln!(text, "  rule {} from {} lookup {}", rule.priority, rule.from, rule.table).unwrap();
+            let mark = rule.mark.map(|mark| format!(" fwmark {mark}")).unwrap_or_default();
+            writeln!(text, "  rule {} from {}{mark} lookup {}", rule.priority, rule.from, rule.table)
+                .unwrap();
         }
         for n in &held.neighbours {
             writeln!(text, "  neigh {} dev {} lladdr {}", n.address, n.link, n.mac).unwrap();

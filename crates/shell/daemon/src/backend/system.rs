@@ -75,7 +75,7 @@ impl System for Backend {
             http_proxy: variable("HTTP_PROXY"),
             https_proxy: variable("HTTPS_PROXY"),
             no_proxy: variable("NO_PROXY"),
-            warnings: Vec::new(),
+            warnings: engine.balancer.fallback.iter().map(|why| fallback_warning(why)).collect(),
         }
     }
 
@@ -101,6 +101,11 @@ impl Backend {
         let images = self.engine.images.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(images.list())).len()
     }
+}
+
+/// What `docker info` says where the usual engine does not run.
+fn fallback_warning(why: &str) -> String {
+    format!("balancing with nft, as the ebpf engine does not run: {why}")
 }
 
 /// Bytes of all files below a directory; what vanishes meanwhile is not counted.
