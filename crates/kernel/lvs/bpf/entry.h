@@ -60,10 +60,13 @@ INLINE struct entry find_entry(const struct entry_key *key)
 {
 	struct entry found = { .flow = bpf_map_lookup_elem(&entry_flows, key) };
 
-	if (!found.flow) {
-		found.flow = bpf_map_lookup_elem(&entry_openings, key);
-		found.is_opening = true;
-	}
+	if (found.flow)
+		return found;
+	found.flow = bpf_map_lookup_elem(&entry_openings, key);
+	found.is_opening = found.flow != 0;
+	/* Between the two looks another processor may have moved it from the second map to the first. */
+	if (!found.flow)
+		found.flow = bpf_map_lookup_elem(&entry_flows, key);
 	return found;
 }
 

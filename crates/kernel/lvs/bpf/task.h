@@ -44,10 +44,13 @@ INLINE struct at_task find_at_task(const struct task_key *key)
 {
 	struct at_task found = { .flow = bpf_map_lookup_elem(&task_flows, key) };
 
-	if (!found.flow) {
-		found.flow = bpf_map_lookup_elem(&task_openings, key);
-		found.is_opening = true;
-	}
+	if (found.flow)
+		return found;
+	found.flow = bpf_map_lookup_elem(&task_openings, key);
+	found.is_opening = found.flow != 0;
+	/* Between the two looks another processor may have moved it from the second map to the first. */
+	if (!found.flow)
+		found.flow = bpf_map_lookup_elem(&task_flows, key);
 	return found;
 }
 
@@ -94,12 +97,17 @@ INLINE struct at_task find_flow(const struct packet *packet, struct task_key *ke
 	/* Looked up even if the other flow is over by now: this one keeps its port to its end. */
 	clash_key_of(key, wanted, &clash_key);
 	known = bpf_map_lookup_elem(&clashes, &clash_key);
-	if (known)
+	if (known) {
 		key->client_port = known->client_port;
-	else if (!kept.flow || is_free(packet, kept.flow, wanted->seen))
+		kept = find_at_task(key);
+		if (!kept.flow || same_request(kept.flow, wanted) || is_free(packet, kept.flow, wanted->seen))
+			return kept;
+		/* This one was over for long, and the port is somebody else's by now. */
+		key->client_port = wanted->client_port;
+	} else if (!kept.flow || is_free(packet, kept.flow, wanted->seen)) {
 		return kept;
-	else
-		*fails = !take_other_port(packet, key, &clash_key, wanted->seen);
+	}
+	*fails = !take_other_port(packet, key, &clash_key, wanted->seen);
 	return find_at_task(key);
 }
 

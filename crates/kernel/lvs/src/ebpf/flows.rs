@@ -1,11 +1,12 @@
 //! Forgets flows that are over, or whose server is gone.
 
-use super::abi::{EntryFlow, EntryKey, FLOW_RESET, PROTOCOL_TCP, TaskFlow, TaskKey};
+use super::abi::{EntryFlow, EntryKey, FLOW_RESET, PROTOCOL_TCP, Plain, TaskFlow, TaskKey};
 use super::idle::IdleLimits;
 use super::map::{Map, Maps};
 use crate::Error;
 use std::collections::HashSet;
 use std::io;
+use std::time::Instant;
 
 /// Nanoseconds on the clock of the programs (`CLOCK_MONOTONIC`).
 pub(crate) fn now() -> Result<u64, Error> {
@@ -24,6 +25,28 @@ pub(crate) fn entering(maps: &Maps) -> Result<Vec<(EntryKey, EntryFlow)>, Error>
     Ok(flows)
 }
 
+/// Forgetting reads every flow, so it takes at most about a tenth of the time, however often the node looks.
+const REST: u32 = 10;
+
+/// When flows may be read through again.
+#[derive(Debug, Default)]
+pub(crate) struct Forgetting {
+    not_before: Option<Instant>,
+}
+
+impl Forgetting {
+    /// Forgets, unless it has only just done so.
+    pub(crate) fn when_due(&mut self, maps: &Maps, idle: &IdleLimits) -> Result<(), Error> {
+        let begun = Instant::now();
+        if self.not_before.is_some_and(|at| begun < at) {
+            return Ok(());
+        }
+        forget(maps, idle)?;
+        self.not_before = Some(Instant::now() + begun.elapsed() * REST);
+        Ok(())
+    }
+}
+
 /// Deletes what nothing will come of. The programs see for themselves that a flow's server is gone; this only keeps the
 /// tables small and the counters true.
 pub(crate) fn forget(maps: &Maps, idle: &IdleLimits) -> Result<(), Error> {
@@ -40,28 +63,39 @@ pub(crate) fn forget(maps: &Maps, idle: &IdleLimits) -> Result<(), Error> {
                 0
             };
             if now.saturating_sub(flow.seen) > longest {
-                map.remove(&key)?;
+                remove_if_still(map, &key, &flow)?;
             }
         }
     }
     for (key, choice) in maps.datagram_choices.dump()? {
         if !servers.contains(&choice.server) || now.saturating_sub(choice.seen) > idle.datagram() {
-            maps.datagram_choices.remove(&key)?;
+            remove_if_still(&maps.datagram_choices, &key, &choice)?;
         }
     }
     for server in maps.mesh_traffic.keys()?.into_iter().filter(|server| !servers.contains(server)) {
         maps.mesh_traffic.remove(server)?;
     }
+    // A clash is written before its flow, and flows move from the openings to the others: read in this order, whatever
+    // the traffic does meanwhile, no clash is taken for one without a flow.
+    let clashes = maps.clashes.dump()?;
     let mut living = HashSet::new();
-    for map in [&maps.task_flows, &maps.task_openings] {
+    for map in [&maps.task_openings, &maps.task_flows] {
         at_tasks(maps, map, idle, &mut living)?;
     }
-    for (key, clash) in maps.clashes.dump()? {
+    for (key, clash) in clashes {
         let mut flow = key.flow;
         flow.client_port = clash.client_port;
         if !living.contains(&flow) {
-            maps.clashes.remove(&key)?;
+            remove_if_still(&maps.clashes, &key, &clash)?;
         }
+    }
+    Ok(())
+}
+
+/// Removes what traffic has not changed since it was read: a flow that was over may have begun anew.
+fn remove_if_still<K: Plain, V: Plain + PartialEq>(map: &Map<K, V>, key: &K, value: &V) -> Result<(), Error> {
+    if map.get(key)?.as_ref() == Some(value) {
+        map.remove(key)?;
     }
     Ok(())
 }
@@ -81,7 +115,7 @@ fn at_tasks(
         let only_way_back = flow.published == 0 && flow.client_port == key.client_port;
         let longest = if only_way_back { longest.min(idle.datagram()) } else { longest };
         if !tasks.contains(&key.task) || now.saturating_sub(flow.seen) > longest {
-            flows.remove(&key)?;
+            remove_if_still(flows, &key, &flow)?;
         } else {
             living.insert(key);
         }

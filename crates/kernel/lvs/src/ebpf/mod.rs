@@ -100,6 +100,7 @@ pub struct Ebpf {
     programs: Programs,
     means: Means,
     idle: IdleLimits,
+    forgetting: flows::Forgetting,
 }
 
 impl Ebpf {
@@ -123,7 +124,8 @@ impl Ebpf {
             TcAttachment::Auto if attachments::has_tcx(&programs)? => Means::Tcx,
             TcAttachment::Auto => Means::Clsact,
         };
-        let engine = Self { places, pins, maps, map_pins, programs, means, idle: config.idle };
+        let (idle, forgetting) = (config.idle, flows::Forgetting::default());
+        let engine = Self { places, pins, maps, map_pins, programs, means, idle, forgetting };
         engine.attacher(Mode::Repair).take_over()?;
         Ok(engine)
     }
@@ -230,7 +232,7 @@ impl VirtualServer for Ebpf {
 
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {
         let found = self.settle(table, Mode::Repair)?;
-        flows::forget(&self.maps, &self.idle)?;
+        self.forgetting.when_due(&self.maps, &self.idle)?;
         Ok(found)
     }
 
