@@ -145,14 +145,15 @@ impl Front {
         [Some(server.address), second].into_iter().flatten().find(|a| Family::of(*a) == self.family)
     }
 
-    /// Adds a service's elements and makes sure of its chain. `only` is the one slot that matters where the client is
-    /// known beforehand. Without anyone in the ring the service is not there, and its clients are refused.
+    /// Adds a service's elements and makes sure of its chain. The ring begins at slot `begins`, lest every namespace's first
+    /// connection goes to the same real server; of a namespace whose connections are all `one_client`'s, only that slot
+    /// matters where clients are hashed. Without anyone in the ring the service is not there, and its clients are refused.
     pub(super) fn add_service(
         self,
         ruleset: &mut Ruleset,
         key: &VirtualServiceKey,
         service: &VirtualService,
-        only: Option<u64>,
+        (begins, one_client): (u64, bool),
     ) -> Option<String> {
         let key_bytes = service_key(key);
         for server in &service.real_servers {
@@ -164,17 +165,19 @@ impl Front {
         let in_ring = service.ring.iter().filter_map(|index| service.real_servers.get(usize::from(*index)));
         let mut ring: Vec<Key> =
             in_ring.filter_map(|server| Some(self.server_key(server, self.address_of(server)?))).collect();
-        if let (Some(only), Ok(length)) = (only, u64::try_from(ring.len()))
-            && length > 0
-        {
-            ring = vec![ring.swap_remove(usize::try_from(only % length).unwrap_or(0))];
+        if !ring.is_empty() {
+            let length = u64::try_from(ring.len()).unwrap_or(u64::MAX);
+            ring.rotate_left(usize::try_from(begins % length).unwrap_or(0));
+        }
+        if service.scheduler.is_hashed() && one_client {
+            ring.truncate(1);
         }
         let slots = u32::try_from(ring.len()).ok().filter(|slots| *slots > 0)?;
         for (slot, server) in (0..).zip(ring) {
             let at = Key::new().bytes(&key_bytes.0).number(slot);
             ruleset.add(&self.set(Part::Slots), at, server.content(), Subject::Service(key.clone()));
         }
-        let hashed = service.scheduler.is_hashed() && only.is_none();
+        let hashed = service.scheduler.is_hashed() && !one_client;
         if let Some(seconds) = service.affinity {
             let sticky = self.sticky(seconds);
             ruleset.sets.entry(sticky.clone()).or_insert_with(|| Set::plain(&self.key_fields()));

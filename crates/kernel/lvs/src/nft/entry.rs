@@ -9,6 +9,9 @@ use ipnet::IpNet;
 use shoal_model::lvs::{Mesh, RealServer, Table, VirtualService, VirtualServiceKey};
 use std::net::IpAddr;
 
+/// Families of published ports: the host has no way to the ingress network's IPv6 subnet.
+const SERVED: [Family; 1] = [Family::V4];
+
 /// Set of the node's own addresses.
 fn own(family: Family) -> String {
     format!("node{}-addresses", family.digit())
@@ -46,7 +49,7 @@ pub(super) fn ruleset(table: &Table, bridge: &str) -> Ruleset {
     let outsider = Rule::new().family(Family::V4).asks_loopback().link(Meta::EnteredBy, Is::Different, "lo");
     let guard = vec![outsider.drop_it()];
     ruleset.base_chain("guard", ("filter", Hook::Prerouting, priority::BEFORE_TRACKING), guard);
-    for family in Family::BOTH {
+    for family in SERVED {
         declare_sets(&mut ruleset, family);
         for address in mesh.node_addresses.iter().filter(|a| Family::of(**a) == family) {
             let subject = Subject::NodeAddress(*address);
@@ -58,7 +61,7 @@ pub(super) fn ruleset(table: &Table, bridge: &str) -> Ruleset {
             add_service(&mut ruleset, mesh, key, service);
         }
     }
-    for family in Family::BOTH {
+    for family in SERVED {
         add_rules(&mut ruleset, mesh, family, bridge);
     }
     ruleset
@@ -78,12 +81,12 @@ fn declare_sets(ruleset: &mut Ruleset, family: Family) {
 
 fn add_service(ruleset: &mut Ruleset, mesh: &Mesh, key: &VirtualServiceKey, service: &VirtualService) {
     let subject = || Subject::Service(key.clone());
-    for family in Family::BOTH {
+    for family in SERVED {
         let front = Front::new(By::Port, family);
         for address in service.real_servers.iter().flat_map(addresses).filter(|a| Family::of(*a) == family) {
             ruleset.add(&tasks(family), Key::new().address(address), Content::Nothing, subject());
         }
-        let Some(chain) = front.add_service(ruleset, key, service, None) else { continue };
+        let Some(chain) = front.add_service(ruleset, key, service, (0, false)) else { continue };
         match &service.access.addresses {
             None => front.lead(ruleset, key, chain),
             Some(addresses) => {
@@ -114,7 +117,8 @@ fn add_access(ruleset: &mut Ruleset, mesh: &Mesh, key: &VirtualServiceKey, servi
         ruleset.add(OWN_ALLOWED, port(), Content::Nothing, subject());
     }
     // Ranges of one set must not overlap.
-    for net in IpNet::aggregate(&allow.iter().copied().collect()) {
+    let served = allow.iter().copied().filter(|net| SERVED.contains(&Family::of(net.addr())));
+    for net in IpNet::aggregate(&served.collect()) {
         let element = Element {
             content: Content::Nothing,
             end: Some(port().address(net.broadcast()).0),

@@ -59,8 +59,8 @@ fn add_services(ruleset: &mut Ruleset, name: &NamespaceName, table: &Table) {
         let subject = Subject::Service(key.clone());
         ruleset.add(&vips(front.family), Key::new().address(vip), Content::Nothing, subject);
         // All connections of a sandbox are one client's, whatever address they seem to come from.
-        let client = service.scheduler.is_hashed().then(|| digest(format!("{name}/{vip}").as_bytes()));
-        if let Some(chain) = front.add_service(ruleset, key, service, client) {
+        let begins = digest(format!("{vip}/{name}").as_bytes());
+        if let Some(chain) = front.add_service(ruleset, key, service, (begins, true)) {
             front.lead(ruleset, key, chain);
         }
     }

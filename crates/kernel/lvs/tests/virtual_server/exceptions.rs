@@ -1,7 +1,18 @@
 //! Cases that an engine cannot do, each with the reason; `docs/engines.md` tells them to users.
+//!
+//! Files that an engine does not include: `ipv6` by nft (published ports over IPv6: the host has no way to the ingress
+//! network's IPv6 subnet), `foreign`, `flows`, `pressure` and `upgrade` by nft (they look into what only ebpf has).
 
 /// Case and reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
+    (
+        "nft::affinity::tasks_and_nodes_keep_theirs",
+        "the node's own processes are one client by loopback and another by the node's address",
+    ),
+    (
+        "nft::corners::one_port_of_a_task_may_lead_to_virtual_addresses_and_to_a_task_directly",
+        "packets that are the same once they are translated are told apart by another source port, not by the socket",
+    ),
     (
         "nft::mesh::a_connection_goes_on_when_its_node_address_moves_to_another_node",
         "clients are told apart by the node that they come through, so that two may use one port at once",

@@ -1,15 +1,29 @@
 //! The nft engine: hands it to the suite, and looks at what only it leaves in the kernel.
 
+#[path = "access.rs"]
+mod access;
+#[path = "affinity.rs"]
+mod affinity;
+#[path = "corners.rs"]
+mod corners;
 #[path = "east_west.rs"]
 mod east_west;
+#[path = "fragments.rs"]
+mod fragments;
+#[path = "icmp.rs"]
+mod icmp;
 #[path = "looking.rs"]
 mod looking;
 #[path = "mesh.rs"]
 mod mesh;
+#[path = "mtu.rs"]
+mod mtu;
 #[path = "own_processes.rs"]
 mod own_processes;
 #[path = "resets.rs"]
 mod resets;
+#[path = "tcp_corners.rs"]
+mod tcp_corners;
 #[path = "upkeep.rs"]
 mod upkeep;
 
@@ -43,10 +57,12 @@ fn engine() -> Box<dyn Engine> {
 }
 
 mod cases {
+    use super::config;
     use super::upkeep::lab;
+    use crate::lab::Engine;
     use crate::lab::{Lab, Port, VIP};
-    use crate::talk::{Connection, ask, names, spread};
-    use shoal_lvs::{Difference, Found, Subject};
+    use crate::talk::{Connection, ask, eventually, names, spread};
+    use shoal_lvs::{Difference, Ebpf, Found, Nft, Subject, TcAttachment};
     use shoal_model::spec::Protocol;
     use std::io::ErrorKind;
 
@@ -149,5 +165,58 @@ mod cases {
             assert!(!netns.output(&["nft", "list", "tables"]).contains("shoal_lvs"));
         }
         lab.engine.remove(&place);
+    }
+
+    /// Every host changes from nft to ebpf while a task has a connection to a virtual address.
+    #[test]
+    fn a_former_engine_keeps_its_connections_and_takes_no_new_ones() {
+        let mut lab = lab();
+        let vip = format!("{VIP}:80");
+        let mut kept = Connection::open(lab.namespace("a"), vip.parse().unwrap()).unwrap();
+        let name = kept.ask().unwrap().name;
+        let ebpf = crate::ebpf::EbpfEngine(TcAttachment::Auto);
+        let mut former: Vec<Nft> = Vec::new();
+        for host in 0..2 {
+            let place = lab.hosts[host].place.clone();
+            lab.hosts[host].engine = Some(ebpf.open(&place));
+            lab.sync_host(host);
+            former.push(Nft::open(&config(&place)).unwrap());
+            assert_eq!(former[host].retire(&lab.table(host)).unwrap(), usize::from(host == 0));
+        }
+        assert_eq!(kept.ask().unwrap().name, name);
+        works(&lab);
+        assert_eq!(former[0].retire(&lab.table(0)).unwrap(), 1, "no new connection is the former engine's");
+        drop(kept);
+        eventually("the former engine is idle", || former[0].retire(&lab.table(0)).unwrap() == 0);
+        for host in &mut lab.hosts {
+            host.engine = None;
+            Nft::remove(&config(&host.place)).unwrap();
+            ebpf.remove(&host.place);
+        }
+    }
+
+    /// And back.
+    #[test]
+    fn after_ebpf_connections_of_tasks_go_on() {
+        let ebpf = crate::ebpf::EbpfEngine(TcAttachment::Auto);
+        let mut lab = lab();
+        let place = lab.hosts[0].place.clone();
+        lab.hosts[0].engine = None;
+        Nft::remove(&config(&place)).unwrap();
+        lab.hosts[0].engine = Some(ebpf.open(&place));
+        lab.sync_host(0);
+        let vip = format!("{VIP}:80");
+        let mut kept = Connection::open(lab.namespace("a"), vip.parse().unwrap()).unwrap();
+        let name = kept.ask().unwrap().name;
+        lab.reopen(0);
+        lab.sync();
+        let mut former = Ebpf::open(&ebpf.config(&place)).unwrap();
+        assert_eq!(former.retire().unwrap(), 0);
+        assert_eq!(kept.ask().unwrap().name, name);
+        works(&lab);
+        drop(former);
+        ebpf.remove(&place);
+        assert_eq!(kept.ask().unwrap().name, name);
+        works(&lab);
     }
 }
