@@ -4,9 +4,9 @@
 //! [`declare`] (every network namespace as it should be), [`diff`] (the repairs that lead there), [`plan`] (the next
 //! steps of the containers), [`reports`] (what the managers are told of the tasks), [`table`] (what the balancer holds,
 //! with its rings), [`deviations`] and [`digest`] (what is not so, and of what), [`zones`] (what each sandbox resolves),
-//! [`draining`] (how far tasks are with leaving), [`next_wake`] (when to look again although nothing happened), and the
-//! names of everything on the node ([`names`]). Start, normal work, daemon restart and teardown are the same functions:
-//! teardown is [`diff`] from nothing declared.
+//! [`draining`] (how far tasks are with leaving), [`next_wake`] (when to look again although nothing happened), the way
+//! of a connection ([`trace`]), and the names of everything on the node ([`names`]). Start, normal work, daemon restart
+//! and teardown are the same functions: teardown is [`diff`] from nothing declared.
 //!
 //! Must never: read a clock, a random source, a file or a socket; keep state between calls; spawn; be async; know how a
 //! repair is carried out.
@@ -16,6 +16,7 @@ pub mod balance;
 pub mod names;
 pub mod retry;
 pub mod template;
+pub mod trace;
 
 mod connections;
 mod deviations;

@@ -12,6 +12,7 @@ pub mod admit;
 mod allocate;
 mod assign;
 mod bootstrap;
+mod connection_path;
 mod connections;
 mod draft;
 mod ids;
@@ -27,6 +28,7 @@ mod withdraw;
 
 pub use assign::assign;
 pub use bootstrap::{Founding, bootstrap, ingress_network};
+pub use connection_path::{connection_path, task_places};
 pub use connections::ClusterConnections;
 pub use liveness::{Liveness, Suspicion, heartbeat_period};
 pub use orchestrate::is_up_to_date;

@@ -27,6 +27,7 @@ pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod verdict;
 
 pub use assignment::{Assignment, Observed, TaskAssignment, TaskReport};

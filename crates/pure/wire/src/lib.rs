@@ -38,6 +38,7 @@ pub mod stdcopy;
 pub mod swarm;
 pub mod system;
 pub mod task;
+pub mod trace;
 pub mod verify;
 pub mod version;
 

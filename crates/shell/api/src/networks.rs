@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::reply::{self, Reply};
 use serde_json::{Value, json};
 use shoal_model::NetworkId;
+use shoal_model::spec::Protocol;
 use shoal_wire::ApiError;
 use shoal_wire::filters::Filters;
 use shoal_wire::network_body::{CreateRequest, NetworkBody};
@@ -18,6 +19,7 @@ pub(crate) async fn perform(op: NetworkOp, call: Call) -> Reply {
         NetworkOp::Remove => remove(&call).await,
         NetworkOp::Prune => prune(&call).await,
         NetworkOp::VirtualServer => virtual_server(&call).await,
+        NetworkOp::Trace => trace(&call).await,
         NetworkOp::Verify => verify(&call).await,
     }
 }
@@ -179,4 +181,14 @@ async fn virtual_server(call: &Call) -> Reply {
 async fn verify(call: &Call) -> Reply {
     let quick = call.query.strict_flag("quick")?;
     reply::json(&call.backend().verify(quick).await?)
+}
+
+/// The way of a connection.
+async fn trace(call: &Call) -> Reply {
+    let protocol = if call.query.strict_flag("udp")? { Protocol::Udp } else { Protocol::Tcp };
+    let (from, to) = (call.query.text("from"), call.query.text("to"));
+    if from.is_empty() || to.is_empty() {
+        return Err(ApiError::bad_request("both ends are needed: from and to"));
+    }
+    reply::json(&call.backend().trace(from, to, protocol).await?)
 }

@@ -2,6 +2,7 @@
 
 mod lvs;
 mod socket;
+mod trace;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Command {
     Lab(shoal_lab::LabArgs),
     /// Show this host's virtual services and their real servers, as `ipvsadm -Ln` does
     Lvs(lvs::LvsArguments),
+    /// Follow a connection and name each hop, or the one that would drop it
+    Trace(trace::TraceArguments),
     /// Look at the networks of all nodes
     #[command(subcommand)]
     Net(verify::NetCommand),
@@ -63,6 +66,7 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Command::Daemon(arguments) => shoal_daemon::run(arguments, &ignored)?,
         Command::Lab(arguments) => shoal_lab::run(arguments)?,
         Command::Lvs(arguments) => lvs::run(&arguments)?,
+        Command::Trace(arguments) => return trace::run(&arguments),
         Command::Net(command) => return Ok(verify::run(&command)),
     }
     Ok(ExitCode::SUCCESS)

@@ -45,6 +45,10 @@ impl NodeStreams {
                 let compared = self.own.compare().await;
                 compared.map(Answer::Comparison).map_err(|e| format!("{e:#}"))
             }
+            Question::Holdings => {
+                let held = self.own.holdings().await;
+                held.map(|held| Answer::Holdings(Box::new(held))).map_err(|e| format!("{e:#}"))
+            }
             Question::CompareAll { quick } => {
                 let dispatcher = self.dispatcher.as_ref().ok_or("this node is no manager")?;
                 // The one who asked believes that this node leads. Asking on would go round in circles.

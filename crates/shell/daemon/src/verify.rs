@@ -21,7 +21,7 @@ pub(crate) async fn of_cluster(dispatcher: &Dispatcher, quick: bool) -> Result<V
         let leader = leadership.leader.ok_or("no manager leads at the moment")?;
         return match dispatcher.ask(&leader.node_id, Question::CompareAll { quick }).await? {
             Answer::Verdict(verdict) => Ok(verdict),
-            other @ Answer::Comparison(_) => Err(format!("the leader gave an odd answer: {other:?}")),
+            other => Err(format!("the leader gave an odd answer: {other:?}")),
         };
     }
     let state = dispatcher.manager.log.state();

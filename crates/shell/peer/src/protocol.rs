@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use shoal_model::assignment::Connections;
 use shoal_model::node::{Availability, NodeDescription, NodeRole};
 use shoal_model::spec::Nanos;
+use shoal_model::trace::Holdings;
 use shoal_model::verdict::{Comparison, Verdict};
 use shoal_model::{Assignment, ClusterId, NodeId, TaskId, TaskReport, Timestamp};
 use std::net::IpAddr;
@@ -198,7 +199,9 @@ pub enum StreamKind {
 pub enum Question {
     /// Does its kernel hold what it was told to? It changes nothing.
     Compare,
-    /// The same of every node, asked of the one that leads.
+    /// What does it hold, for following a connection?
+    Holdings,
+    /// The same as [`Question::Compare`] of every node, asked of the one that leads.
     CompareAll {
         /// Only by the digests that the nodes have told with their heartbeats.
         quick: bool,
@@ -210,6 +213,8 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Compare`].
     Comparison(Comparison),
+    /// To [`Question::Holdings`].
+    Holdings(Box<Holdings>),
     /// To [`Question::CompareAll`].
     Verdict(Verdict),
 }

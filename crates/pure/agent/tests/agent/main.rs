@@ -10,4 +10,5 @@ mod random;
 mod repair;
 mod show;
 mod table;
+mod trace;
 mod zone;

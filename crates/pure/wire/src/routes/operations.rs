@@ -127,6 +127,8 @@ operations! {
         Prune,
         /// Shows this host's virtual server (Shoal's own; Docker has no such path).
         VirtualServer,
+        /// Follows a connection (Shoal's own).
+        Trace,
         /// Compares what every node's kernel holds with what was declared (Shoal's own).
         Verify,
     }

@@ -72,6 +72,7 @@ pub static ROUTES: &[Route] = &[
     row(Get, "/networks/{id}", 24, Op(Network(NetworkOp::Inspect))),
     row(Delete, "/networks/{id}", 24, Op(Network(NetworkOp::Remove))),
     row(Get, "/shoal/lvs", 24, Op(Network(NetworkOp::VirtualServer))),
+    row(Get, "/shoal/trace", 24, Op(Network(NetworkOp::Trace))),
     row(Get, "/shoal/verify", 24, Op(Network(NetworkOp::Verify))),
     row(Post, "/networks/{id}/connect", 24, Unbuilt("attaching single containers to networks")),
     row(Post, "/networks/{id}/disconnect", 24, Unbuilt("detaching single containers from networks")),

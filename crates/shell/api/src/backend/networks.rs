@@ -1,6 +1,8 @@
 //! Networks as this host holds them.
 
 use async_trait::async_trait;
+use shoal_model::spec::Protocol;
+use shoal_model::trace::Trace;
 use shoal_model::verdict::Verdict;
 use shoal_wire::ApiError;
 use shoal_wire::lvs::Shown;
@@ -17,6 +19,9 @@ pub trait Networks: Send + Sync + 'static {
 
     /// What this host balances, with live counters, and with its connections if those are wanted.
     async fn virtual_server(&self, connections: bool) -> Result<Shown, ApiError>;
+
+    /// Follows the connection that one end makes to the other, on managers only.
+    async fn trace(&self, from: &str, to: &str, protocol: Protocol) -> Result<Trace, ApiError>;
 
     /// Whether the kernels hold what was declared: on managers every node's, on workers their own. `quick` asks no node
     /// and goes by what they have told with their heartbeats.

@@ -2,6 +2,7 @@
 
 use super::Backend;
 use crate::entropy;
+use crate::tracing_connections;
 use crate::verify;
 use crate::view::View;
 use crate::virtual_server;
@@ -11,7 +12,8 @@ use shoal_agent::names::{DEFAULT_BRIDGE, GATEWAY_BRIDGE};
 use shoal_api::backend::Networks;
 use shoal_model::assignment::NetworkAssignment;
 use shoal_model::netns::{INGRESS_SANDBOX, LinkKind, NamespaceName};
-use shoal_model::spec::PortConfig;
+use shoal_model::spec::{PortConfig, Protocol};
+use shoal_model::trace::Trace;
 use shoal_model::verdict::Verdict;
 use shoal_model::{Mac, NetworkId, TaskId, Timestamp};
 use shoal_wire::ApiError;
@@ -52,6 +54,14 @@ impl Networks for Backend {
                 .map_err(|e| super::internal(crate::node_loop::chain(&e)))
         })
         .await
+    }
+
+    async fn trace(&self, from: &str, to: &str, protocol: Protocol) -> Result<Trace, ApiError> {
+        let member = self.swarm.member()?;
+        let dispatcher = self.swarm.dispatcher()?;
+        let followed =
+            tracing_connections::follow(&dispatcher, &member.identity.node, (from, to), protocol).await;
+        followed.map_err(ApiError::bad_request)
     }
 
     async fn verify(&self, quick: bool) -> Result<Verdict, ApiError> {

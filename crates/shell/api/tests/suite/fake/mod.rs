@@ -16,7 +16,9 @@ use shoal_model::cluster::ClusterSpec;
 use shoal_model::network::NetworkSpec;
 use shoal_model::node::NodeSpec;
 use shoal_model::object::DataSpec;
+use shoal_model::spec::Protocol;
 use shoal_model::spec::ServiceSpec;
+use shoal_model::trace::Trace;
 use shoal_model::verdict::Verdict;
 use shoal_model::{
     Config, ConfigId, Meta, Network, NetworkId, NodeId, Secret, SecretId, Service, ServiceId, TaskId,
@@ -380,6 +382,10 @@ impl Networks for Fake {
 
     async fn virtual_server(&self, _connections: bool) -> Result<Shown, ApiError> {
         Ok(Shown::default())
+    }
+
+    async fn trace(&self, _: &str, _: &str, _: Protocol) -> Result<Trace, ApiError> {
+        Ok(Trace::default())
     }
 
     async fn verify(&self, quick: bool) -> Result<Verdict, ApiError> {
