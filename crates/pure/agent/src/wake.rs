@@ -17,6 +17,6 @@ pub fn next_wake(assignment: &Assignment, observed: &Observed, now: Timestamp) -
         observed.containers.iter().filter(|(_, c)| matches!(c.state, ContainerState::Running { .. }));
     let stops = running.filter_map(|(id, c)| life::grace_over(assignment.tasks.get(id), c));
     let leaving = assignment.tasks.values().filter(|task| life::is_running(&task.id, observed));
-    let drained = leaving.filter_map(|task| drain::next_look(task, observed, now));
+    let drained = leaving.filter_map(|task| drain::next_look(task, assignment, observed, now));
     starts.chain(retries).chain(stops).chain(drained).filter(|time| *time > now).min()
 }

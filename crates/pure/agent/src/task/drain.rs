@@ -33,15 +33,22 @@ pub fn draining(
     leaving.map(follow).collect()
 }
 
-/// Whether anybody may have been given the task's address: it was seen running, and it is on a network.
-fn may_be_known(task: &TaskAssignment) -> bool {
-    task.known == TaskState::Running && !task.attachments.is_empty()
+/// Whether anybody may be given the task's address: it was seen running, and its service is on a network of its. Of a
+/// service that was removed nobody keeps anything.
+fn may_be_known(task: &TaskAssignment, assignment: &Assignment) -> bool {
+    let mut networks = task.attachments.iter().filter_map(|a| assignment.networks.get(&a.network));
+    task.known == TaskState::Running && networks.any(|network| network.services.contains_key(&task.service))
 }
 
 /// Whether the container of a task that was told to stop may be told, too.
-pub(super) fn is_over(task: &TaskAssignment, observed: &Observed, now: Timestamp) -> bool {
+pub(super) fn is_over(
+    task: &TaskAssignment,
+    assignment: &Assignment,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
     let stopped = life::container(&task.id, observed).is_some_and(|c| c.stopping_since.is_some());
-    if stopped || !may_be_known(task) {
+    if stopped || !may_be_known(task, assignment) {
         return true;
     }
     let Some(draining) = observed.draining.get(&task.id) else { return false };
@@ -56,9 +63,14 @@ fn released_at(draining: &Draining) -> Timestamp {
 }
 
 /// When [`is_over`] may answer otherwise than now by the clock alone, or by connections that end.
-pub(crate) fn next_look(task: &TaskAssignment, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next_look(
+    task: &TaskAssignment,
+    assignment: &Assignment,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let draining = observed.draining.get(&task.id)?;
-    if is_over(task, observed, now) {
+    if is_over(task, assignment, observed, now) {
         return None;
     }
     let released = released_at(draining);

@@ -31,7 +31,7 @@ pub fn plan(
         match (assignment.tasks.get(id), container) {
             (Some(task), container) => {
                 let ready = is_ready(task, assignment, declared, &unfinished);
-                assigned(task, container, observed, ready, now)
+                assigned((task, assignment), container, observed, ready, now)
             }
             (None, Some(container)) => end(id, None, container, now),
             (None, None) => None,
@@ -60,7 +60,7 @@ pub(super) fn may_try(task: &TaskId, observed: &Observed, now: Timestamp) -> boo
 }
 
 fn assigned(
-    task: &TaskAssignment,
+    (task, assignment): (&TaskAssignment, &Assignment),
     container: Option<&ObservedContainer>,
     observed: &Observed,
     ready: bool,
@@ -83,7 +83,8 @@ fn assigned(
         ContainerState::Running { .. } => {
             // A task that the managers hold for ended (its node was gone too long) may have a successor elsewhere.
             let unwell = container.health == Some(Health::Unhealthy);
-            let draining = life::told_to_stop(task) && !unwell && !drain::is_over(task, observed, now);
+            let draining =
+                life::told_to_stop(task) && !unwell && !drain::is_over(task, assignment, observed, now);
             let unwanted = !life::is_wanted(task) || unwell;
             if unwanted && !draining { end(&task.id, Some(task), container, now) } else { None }
         }

@@ -431,6 +431,12 @@ fn what_serves_nobody_is_stopped_at_once() {
     let mut alone = leaving(0, None, 1);
     alone.assignment.tasks.get_mut(&client_1()).unwrap().attachments.clear();
     assert_eq!(alone.plan(), stop());
+    let mut removed = leaving(0, None, 1);
+    let service = removed.assignment.tasks[&client_1()].service.clone();
+    for network in removed.assignment.networks.values_mut() {
+        network.services.remove(&service);
+    }
+    assert_eq!(removed.plan(), stop(), "its service is gone, and with it every ring");
     let mut sick = leaving(0, None, 1);
     let container = sick.observed.containers.get_mut(&client_1()).unwrap();
     container.health = Some(Health::Unhealthy);

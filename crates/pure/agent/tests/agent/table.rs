@@ -60,6 +60,15 @@ fn a_local_task_that_does_not_serve_gets_no_new_connections() {
 }
 
 #[test]
+fn a_restarted_daemon_keeps_what_served_before_its_probes_have_spoken() {
+    let assignment = assignment();
+    let mut observed = all_running(&assignment);
+    observed.containers.get_mut(&whoami_1()).unwrap().health = Some(Health::Starting);
+    let service = &table_of(&assignment, &observed).services[&balanced()];
+    assert_eq!(service.real_servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
 fn a_draining_task_stays_known_without_a_place_in_the_ring() {
     let mut assignment = assignment();
     for network in assignment.networks.values_mut() {
