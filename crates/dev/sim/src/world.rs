@@ -195,7 +195,7 @@ impl World {
             }
             Event::Commit { source, entry, term } => self.commit(source, entry, term)?,
             Event::Follow(nth) => self.follow(nth),
-            Event::Pulse => self.pulse()?,
+            Event::Pulse => self.pulse(),
             Event::Listen => self.listen()?,
             Event::Think => self.think()?,
         }
@@ -345,12 +345,12 @@ impl World {
         }
     }
 
-    fn pulse(&mut self) -> Result<(), Broken> {
+    fn pulse(&mut self) {
         self.later(PULSE, Event::Pulse);
         if self.leads_a_majority() {
             self.leaderless_since = None;
             self.after_commit();
-            return Ok(());
+            return;
         }
         let since = *self.leaderless_since.get_or_insert(self.now);
         if self.now.since(since) >= ELECTION {
@@ -362,7 +362,6 @@ impl World {
                 self.lead(chosen);
             }
         }
-        Ok(())
     }
 
     /// Makes manager `nth` the leader.
