@@ -297,7 +297,8 @@ mod tests {
     #[test]
     fn every_port_named_must_be_published() {
         let port = PortConfig { target_port: 80, published_port: 8080, ..PortConfig::default() };
-        let check = |allow: &str| Publishing::parse(&labels(allow, "")).unwrap().check(&[port.clone()]);
+        let check =
+            |allow: &str| Publishing::parse(&labels(allow, "")).unwrap().check(std::slice::from_ref(&port));
         assert_eq!(check("10.0.0.0/8; 8080=10.0.0.0/8"), Ok(()));
         assert_eq!(
             check("8081=10.0.0.0/8").unwrap_err().to_string(),

@@ -3,6 +3,7 @@
 
 use shoal_model::netns::FirewallRule;
 use shoal_model::spec::Protocol;
+use std::str::FromStr;
 
 /// The comment of one part of the rule at this position.
 pub(crate) fn comment(position: usize, part: usize, rule: &FirewallRule) -> String {
@@ -37,13 +38,13 @@ pub(crate) fn parse_comment(comment: &str) -> Option<(usize, usize, FirewallRule
             published: words.next()?.parse().ok()?,
             address: words.next()?.parse().ok()?,
             target: words.next()?.parse().ok()?,
-            client: unless_any(words.next()?)?,
-            at: unless_any(words.next()?)?,
+            client: unless_any(words.next()?).ok()?,
+            at: unless_any(words.next()?).ok()?,
         },
         "closed-port" => FirewallRule::ClosedPort {
             protocol: protocol_of(words.next()?)?,
             published: words.next()?.parse().ok()?,
-            at: unless_any(words.next()?)?,
+            at: unless_any(words.next()?).ok()?,
         },
         _ => return None,
     };
@@ -57,9 +58,9 @@ fn or_any<T: std::fmt::Display>(limit: Option<&T>) -> String {
     limit.map_or_else(|| ANY.to_owned(), T::to_string)
 }
 
-/// The limit in a word, if it is one; `None` where the word is neither a limit nor "any".
-fn unless_any<T: std::str::FromStr>(word: &str) -> Option<Option<T>> {
-    if word == ANY { Some(None) } else { word.parse().ok().map(Some) }
+/// The limit in a word; `None` where it is "any".
+fn unless_any<T: FromStr>(word: &str) -> Result<Option<T>, T::Err> {
+    if word == ANY { Ok(None) } else { word.parse().map(Some) }
 }
 
 fn protocol_name(protocol: Protocol) -> &'static str {
