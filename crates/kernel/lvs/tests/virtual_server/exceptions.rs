@@ -51,6 +51,14 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "they are reset, but not counted: nothing in the packet filter remembers a real server that is gone",
     ),
     (
+        "nft::resets::connections_end_with_the_port_that_they_were_made_to",
+        "connection tracking carries them on until they end by themselves",
+    ),
+    (
+        "nft::upkeep::packets_and_bytes_are_counted_where_clients_enter",
+        "packets are not counted for the sake of their speed",
+    ),
+    (
         "nft::own_processes::see_the_peer_that_they_asked_for_over_ipv6_loopback",
         "the kernel routes no packet from ::1 off the loopback device, and nothing translates IPv6 into IPv4",
     ),
