@@ -213,10 +213,7 @@ impl NodeLoop {
             counts.passes += 1;
             counts.pass_time += took;
             counts.digest.clone_from(&digest);
-            counts.tasks.clear();
-            for report in &compared.reports {
-                *counts.tasks.entry(report.status.state.as_str().to_owned()).or_default() += 1;
-            }
+            counts.tasks = by_state(&view.assignment, &compared.reports);
         });
         digest
     }
@@ -255,6 +252,18 @@ impl NodeLoop {
         }
         self.resolvers.sync(&self.engine, wanted);
     }
+}
+
+/// How many tasks there are in each state: the one that the managers know, unless they are about to hear of another.
+fn by_state(assignment: &Assignment, reports: &[TaskReport]) -> BTreeMap<String, u64> {
+    let mut states: BTreeMap<&TaskId, _> =
+        assignment.tasks.iter().map(|(id, task)| (id, task.known)).collect();
+    states.extend(reports.iter().map(|report| (&report.id, report.status.state)));
+    let mut counts = BTreeMap::new();
+    for state in states.values() {
+        *counts.entry(state.as_str().to_owned()).or_default() += 1;
+    }
+    counts
 }
 
 /// Publishes a value if it is a new one.

@@ -12,7 +12,7 @@ pub(crate) struct Counts {
     pub(crate) found: BTreeMap<DeviationKind, u64>,
     /// Those among them that a foreign hand made.
     pub(crate) foreign: BTreeMap<DeviationKind, u64>,
-    /// Tasks by the state that they were last reported in.
+    /// Tasks by the state that they were last seen in.
     pub(crate) tasks: BTreeMap<String, u64>,
     /// Passes.
     pub(crate) passes: u64,
