@@ -133,7 +133,8 @@ struct mesh {
 	__u32 sandbox_ingress; /* ingress sandbox: its link on the ingress network */
 	__u32 sandbox_gateway; /* ingress sandbox: its link towards the host */
 	__u8 entry_mac[6]; /* of sandbox_ingress */
-	__u8 zero[2];
+	__u8 retired; /* another engine gives out new connections; only known ones go on here */
+	__u8 accompanied; /* another engine still carries connections that are not known here */
 	__u32 mtu; /* of the ingress network */
 };
 

@@ -240,6 +240,38 @@ INLINE bool cannot_pass(const struct __sk_buff *skb, const struct packet *packet
 	       skb->len - ETHERNET_BYTES > settings->mtu + TAIL_BYTES - 8;
 }
 
+/* Whether the packet goes on with a known flow to this server, if that is still one; then notes it. */
+INLINE bool stays(const struct packet *packet, const struct entry_key *key, const struct entry *entry,
+		  const struct server *server, __u64 now)
+{
+	if (!server || !keeps(packet, entry->flow, server, now))
+		return false;
+	if (entry->is_opening && confirms(packet, entry->flow->state))
+		establish_entry(key, entry->flow);
+	return true;
+}
+
+/* Once another engine has taken this one's place: everything but the flows that began here is the other's. */
+INLINE int known_request_in(struct __sk_buff *skb, const struct packet *packet, const struct mesh *settings)
+{
+	struct entry_key key = {};
+	struct entry entry;
+	struct server *server;
+	__u32 number;
+
+	key_of_request(packet, &key);
+	entry = find_entry(&key);
+	if (!entry.flow)
+		return TC_ACT_OK;
+	number = entry.flow->server;
+	server = bpf_map_lookup_elem(&servers, &number);
+	if (!stays(packet, &key, &entry, server, bpf_ktime_get_ns()))
+		return TC_ACT_OK;
+	if (cannot_pass(skb, packet, settings))
+		return refuse_length(skb, packet, settings->mtu);
+	return send_over(skb, settings, server, number);
+}
+
 INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const struct mesh *settings)
 {
 	struct port_key port = { .port = packet->destination_port, .protocol = packet->protocol };
@@ -267,10 +299,10 @@ INLINE int request_in(struct __sk_buff *skb, const struct packet *packet, const 
 		server = bpf_map_lookup_elem(&servers, &number);
 		if (!server && goes_on(packet))
 			return TC_ACT_OK;
-		if (server && !keeps(packet, entry.flow, server, now))
+		if (!stays(packet, &key, &entry, server, now))
 			server = 0;
-		if (server && entry.is_opening && confirms(packet, entry.flow->state))
-			establish_entry(&key, entry.flow);
+	} else if (settings->accompanied && goes_on(packet)) {
+		return TC_ACT_OK;
 	}
 	if (!server) {
 		if (entry.flow && !entry.is_opening)
@@ -298,6 +330,8 @@ int entry_in(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	switch (read_packet(skb, &packet)) {
 	case WITH_PORTS:
+		if (settings->retired)
+			return known_request_in(skb, &packet, settings);
 		return request_in(skb, &packet, settings);
 	case REST:
 		return rest_in(skb, &packet, settings);

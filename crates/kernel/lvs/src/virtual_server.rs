@@ -13,6 +13,11 @@ pub trait VirtualServer: Send {
     /// The engine's name, such as `ebpf`.
     fn name(&self) -> &'static str;
 
+    /// Tells whether another engine, which was there before, still carries connections of its own: from the next sync on
+    /// this one leaves alone what it does not know and what does not begin. Engines that see only what another leaves
+    /// them have nothing to heed.
+    fn accompany(&mut self, by_another: bool);
+
     /// Compares `table` with what the kernel holds, repairs every difference, and returns what it found.
     ///
     /// A difference that could not be repaired (a namespace or link that is not there yet) carries the reason and does

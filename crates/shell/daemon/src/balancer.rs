@@ -63,7 +63,9 @@ impl Balancer {
     /// Brings the engine up to date, and lets the former one go when nobody needs it any more. Returns what was found,
     /// and what was left of it.
     pub(crate) fn sync(&self, table: &Table) -> Result<(Vec<Difference>, Vec<Difference>), Error> {
+        let accompanied = self.former().is_some();
         let found = self.with(|engine| {
+            engine.accompany(accompanied);
             let found = engine.sync(table)?;
             // What was repaired is looked at once more: only what was seen to be right counts as right.
             let left = if found.is_empty() { Vec::new() } else { engine.check(table)? };

@@ -119,7 +119,8 @@ mirrored! {
         sandbox_ingress: u32,
         sandbox_gateway: u32,
         entry_mac: [u8; 6],
-        zero: [u8; 2],
+        retired: u8,
+        accompanied: u8,
         mtu: u32,
     }
 

@@ -17,13 +17,15 @@ pub(crate) fn settle_mesh(
     maps: &Maps,
     table: &Table,
     survey: &Survey,
+    accompanied: bool,
     mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
     let mesh = table.mesh.as_ref();
     addresses(maps, mesh, mode, found)?;
     tasks(maps, mesh, survey, mode, found)?;
-    settings(maps, mesh, survey, mode, found)
+    let wanted = mesh.map(|mesh| hooks(mesh, survey, accompanied)).unwrap_or_else(|| Ok(Mesh::default()));
+    settings(maps, wanted, mode, found)
 }
 
 fn addresses(
@@ -43,15 +45,13 @@ fn addresses(
 
 fn settings(
     maps: &Maps,
-    mesh: Option<&lvs::Mesh>,
-    survey: &Survey,
+    wanted: Result<Mesh, String>,
     mode: Mode,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
-    let (wanted, unrepaired) = match mesh.map(|mesh| hooks(mesh, survey)) {
-        None => (Mesh::default(), None),
-        Some(Ok(settings)) => (settings, None),
-        Some(Err(reason)) => (Mesh::default(), Some(reason)),
+    let (wanted, unrepaired) = match wanted {
+        Ok(settings) => (settings, None),
+        Err(reason) => (Mesh::default(), Some(reason)),
     };
     let held = maps.mesh_settings.get(&0)?.unwrap_or_default();
     if held != wanted && mode == Mode::Repair {
@@ -64,13 +64,14 @@ fn settings(
     Ok(())
 }
 
-fn hooks(mesh: &lvs::Mesh, survey: &Survey) -> Result<Mesh, String> {
+fn hooks(mesh: &lvs::Mesh, survey: &Survey, accompanied: bool) -> Result<Mesh, String> {
     Ok(Mesh {
         gateway_port: survey.link(&NamespaceName::Host, &mesh.host_gateway_port)?,
         sandbox_ingress: survey.link(&mesh.sandbox, &mesh.sandbox_ingress_link)?,
         sandbox_gateway: survey.link(&mesh.sandbox, &mesh.sandbox_gateway_link)?,
         entry_mac: mesh.sandbox_ingress_mac.0,
-        zero: [0; 2],
+        retired: 0,
+        accompanied: u8::from(accompanied),
         mtu: survey.mtu(&mesh.sandbox, &mesh.sandbox_ingress_link)?,
     })
 }

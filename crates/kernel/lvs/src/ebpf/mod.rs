@@ -101,6 +101,7 @@ pub struct Ebpf {
     means: Means,
     idle: IdleLimits,
     forgetting: flows::Forgetting,
+    accompanied: bool,
 }
 
 impl Ebpf {
@@ -125,7 +126,8 @@ impl Ebpf {
             TcAttachment::Auto => Means::Clsact,
         };
         let (idle, forgetting) = (config.idle, flows::Forgetting::default());
-        let engine = Self { places, pins, maps, map_pins, programs, means, idle, forgetting };
+        let accompanied = false;
+        let engine = Self { places, pins, maps, map_pins, programs, means, idle, forgetting, accompanied };
         engine.attacher(Mode::Repair).take_over()?;
         Ok(engine)
     }
@@ -178,7 +180,7 @@ impl Ebpf {
         }
         let networks = self.services(table, mode, &mut found)?;
         sandboxes::settle_sandboxes(&self.maps, table, &networks, &survey, mode, &mut found)?;
-        mesh::settle_mesh(&self.maps, table, &survey, mode, &mut found)?;
+        mesh::settle_mesh(&self.maps, table, &survey, self.accompanied, mode, &mut found)?;
         if mode == Mode::Repair {
             self.succeed(&mut found)?;
         }
@@ -228,6 +230,10 @@ impl Ebpf {
 impl VirtualServer for Ebpf {
     fn name(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn accompany(&mut self, by_another: bool) {
+        self.accompanied = by_another;
     }
 
     fn sync(&mut self, table: &Table) -> Result<Vec<Difference>, Error> {

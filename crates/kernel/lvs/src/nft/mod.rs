@@ -249,6 +249,9 @@ fn forget_orphans(
 }
 
 impl VirtualServer for Nft {
+    /// The other engine takes its packets before this one sees them.
+    fn accompany(&mut self, _by_another: bool) {}
+
     fn name(&self) -> &'static str {
         "nft"
     }

@@ -195,6 +195,50 @@ mod cases {
         }
     }
 
+    /// A node through which clients have come changes its engine, there and back.
+    #[test]
+    fn connections_through_the_mesh_go_on_when_their_node_changes_its_engine() {
+        let mut lab = lab();
+        let ebpf = crate::ebpf::EbpfEngine(TcAttachment::Auto);
+        let open = |lab: &Lab| {
+            let to = format!("{}:8080", lab.hosts[1].address);
+            Connection::open(&lab.client.path, to.parse().unwrap()).unwrap()
+        };
+        let places: Vec<_> = lab.hosts.iter().map(|host| host.place.clone()).collect();
+        let mut by_nft = [open(&lab), open(&lab)];
+        let names = by_nft.each_mut().map(|connection| connection.ask().unwrap().name);
+        let mut former: Vec<Nft> = places.iter().map(|place| Nft::open(&config(place)).unwrap()).collect();
+        for (host, place) in places.iter().enumerate() {
+            let mut engine = ebpf.open(place);
+            engine.accompany(true);
+            lab.hosts[host].engine = Some(engine);
+            lab.sync_host(host);
+            former[host].retire(&lab.table(host)).unwrap();
+        }
+        let still = by_nft.each_mut().map(|connection| connection.ask().unwrap().name);
+        assert_eq!(still, names, "after nft comes ebpf");
+        let mut by_ebpf = [open(&lab), open(&lab)];
+        let names = by_ebpf.each_mut().map(|connection| connection.ask().unwrap().name);
+        for host in 0..places.len() {
+            lab.reopen(host);
+            lab.sync_host(host);
+        }
+        let mut former: Vec<Ebpf> =
+            places.iter().map(|place| Ebpf::open(&ebpf.config(place)).unwrap()).collect();
+        let going_on: usize = former.iter_mut().map(|engine| engine.retire().unwrap()).sum();
+        assert_eq!(going_on, 2);
+        let still = by_ebpf.each_mut().map(|connection| connection.ask().unwrap().name);
+        assert_eq!(still, names, "after ebpf comes nft");
+        works(&lab);
+        drop(by_ebpf);
+        eventually("the former engine is idle", || former.iter_mut().all(|e| e.retire().unwrap() == 0));
+        drop(former);
+        for place in &places {
+            ebpf.remove(place);
+        }
+        works(&lab);
+    }
+
     /// And back.
     #[test]
     fn after_ebpf_connections_of_tasks_go_on() {
