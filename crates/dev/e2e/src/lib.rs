@@ -189,6 +189,21 @@ impl Lab {
         Path::new("/run/shoal-lab").join(&self.name).join(host)
     }
 
+    /// Kills a host's daemon as it stands; its containers run on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn kill_daemon(&self, host: &str) {
+        let pid = std::fs::read_to_string(self.host(host).join("daemon.pid")).expect("the daemon's pidfile");
+        said(Command::new("kill").args(["-KILL", pid.trim()])).ok();
+        let process = Path::new("/proc").join(pid.trim());
+        eventually(&format!("the daemon of {host} is gone"), || {
+            // The lab's own process may have to wait for it first; until then it is a zombie.
+            let state = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        });
+    }
+
     /// The lab's directory.
     pub fn directory(&self) -> PathBuf {
         Path::new("/run/shoal-lab").join(&self.name)

@@ -31,8 +31,8 @@ fn update_is(lab: &Lab, state: &str) {
 
 /// Every request that is asked while `change` goes on is answered.
 fn without_loss(lab: &Lab, what: &str, change: impl FnOnce()) {
-    // Few enough connections that hardly a port of the client is used again: what that may cost is not the change's doing.
-    let load = lab.load_on(&HOSTS, 8000, &["--pause", "100"]);
+    // Some thousand requests a second: the machine still has time for the change itself.
+    let load = lab.load_on(&HOSTS, 8000, &["--pause", "5"]);
     change();
     let outcome = load.stop();
     println!("{what}: {outcome:?}");
@@ -89,6 +89,25 @@ fn draining_a_node_loses_nothing() {
         only(&lab, 6);
     });
     assert!(on_worker1() > 0);
+}
+
+#[test]
+fn daemons_that_are_killed_and_started_again_lose_nothing() {
+    let lab = Lab::swarm();
+    create(&lab, "4", &[]);
+    let containers = lab.containers_of("web");
+    let everyone_is_ready = || {
+        let nodes = lab.docker(MANAGER, &["node", "ls", "--format", "{{.Status}}"]).out;
+        nodes.lines().filter(|status| status.trim() == "Ready").count() == HOSTS.len()
+    };
+    without_loss(&lab, "every daemon is killed and started again", || {
+        for host in HOSTS {
+            lab.kill_daemon(host);
+            lab.lab(&["start", host]).ok();
+            eventually(&format!("all nodes are ready after {host}"), everyone_is_ready);
+        }
+    });
+    assert_eq!(lab.containers_of("web"), containers, "the same containers run");
 }
 
 /// Milliseconds since 1970.
